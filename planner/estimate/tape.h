@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * planner/estimate/tape.h — one training step of one rank as a list of steps over buffers.
+ *
+ * graph + training + part -> tape. A framework profile (profile.h) decides which buffers an op
+ * writes, which of them the backward pass needs, what fuses and what is done in place; the part
+ * (a stage's ops under a strategy) decides what is divided, gathered, kept for how many
+ * micro-batches, recomputed. Memory (memory.h) replays the allocations and frees, time (cost.h)
+ * adds up the steps. Pure. */
+#ifndef KP_PLANNER_ESTIMATE_TAPE_H
+#define KP_PLANNER_ESTIMATE_TAPE_H
+
+#include "planner/estimate/training.h"
+
+/* What one rank has: ops [first_op, end_op) of the graph, under a strategy. */
+typedef struct kp_part {
+    kp_strategy strategy; /* all decided: no AUTO, degrees >= 1 */
+    uint32_t stage;
+    uint32_t first_op, end_op;
+    uint32_t in_flight;   /* micro-batches whose kept activations live at once, >= 1 */
+    const uint8_t *cuts;  /* kp_cut of each graph op over the tp group; NULL: nothing cut */
+} kp_part;
+
+/* The whole model on one rank, micro-batch = batch: what `kplan explain` asks without plan options. */
+kp_part kp_part_whole(const kp_graph *graph, const kp_training *training);
+
+typedef enum kp_phase {
+    KP_PHASE_LOAD, KP_PHASE_FORWARD, KP_PHASE_BACKWARD, KP_PHASE_OPTIMIZER, KP_PHASE_EVAL,
+    KP_PHASE_SAVE, KP_PHASE_COUNT
+} kp_phase;
+extern const char *const kp_phase_names[KP_PHASE_COUNT];
+
+typedef struct kp_tape_buffer {
+    kp_category category;
+    uint32_t layer, op;  /* KP_NO where none; the layer that writes it (a gradient: whose output or
+                            weight it is) */
+    const char *what;    /* "kernel", "output", "gradient of kernel", "slot 1 of kernel" */
+    kp_shape shape;      /* of this rank's part, batch bound */
+    kp_dtype dtype;
+    uint64_t bytes;      /* of one copy x copies (in_flight for kept activations) */
+} kp_tape_buffer;
+
+typedef struct kp_tape_step {
+    kp_phase phase;
+    uint32_t op;             /* graph op; KP_NO for the optimizer and the like */
+    uint32_t first_event, n_events;
+    double flops;            /* of this rank */
+    double moved_bytes;      /* read and written to memory */
+    kp_coll coll;            /* after the step, over the tp group */
+    uint64_t coll_bytes;     /* whole tensor */
+} kp_tape_step;
+
+typedef struct kp_tape_event {
+    uint32_t buffer;
+    bool alloc; /* else free */
+} kp_tape_event;
+
+typedef struct kp_tape {
+    const kp_graph *graph;
+    kp_part part;
+    const kp_tape_buffer *buffers;
+    const kp_tape_event *events; /* allocs of a step stand before its frees */
+    const kp_tape_step *steps;   /* step 0 (LOAD) allocates what lives through the whole step */
+    uint32_t n_buffers, n_events, n_steps;
+} kp_tape;
+
+/* Fails with KP_USAGE (open dimensions left, named), KP_INPUT (sizes past KP_SIZE_MAX, the layer
+ * named), KP_NOMEM. */
+kp_status kp_tape_make(const kp_graph *graph, const kp_training *training, const kp_part *part,
+                       kp_arena *arena, kp_tape *ret, kp_err *err);
+
+#endif

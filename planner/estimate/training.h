@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * planner/estimate/training.h — the settings of a training step, all decided.
+ *
+ * From the file's compile_config, the options and defaults; every decision that was not the user's
+ * is an assumption with where it came from. The framework is always the first. */
+#ifndef KP_PLANNER_ESTIMATE_TRAINING_H
+#define KP_PLANNER_ESTIMATE_TRAINING_H
+
+#include "planner/model/graph.h"
+#include "proto/messages.h"
+
+/*    enum         name           slots  doc (keras/src/optimizers) */
+#define KP_OPTIMIZER_ROWS(X)                                                                       \
+    X(SGD, "sgd", 0) X(SGD_MOMENTUM, "sgd_momentum", 1) X(RMSPROP, "rmsprop", 1)                   \
+    X(ADAGRAD, "adagrad", 1) X(ADADELTA, "adadelta", 2) X(ADAM, "adam", 2) X(ADAMW, "adamw", 2)    \
+    X(ADAMAX, "adamax", 2) X(NADAM, "nadam", 2) X(FTRL, "ftrl", 2) X(LION, "lion", 1)              \
+    X(LAMB, "lamb", 2) X(MUON, "muon", 2) X(ADAFACTOR, "adafactor", 0)
+
+typedef enum kp_optimizer {
+#define KP_OPTIMIZER_ENUM(name, text, slots) KP_OPT_##name,
+    KP_OPTIMIZER_ROWS(KP_OPTIMIZER_ENUM)
+#undef KP_OPTIMIZER_ENUM
+        KP_OPT_COUNT
+} kp_optimizer;
+
+typedef enum kp_loss {
+    KP_LOSS_CATEGORICAL, KP_LOSS_SPARSE, KP_LOSS_BINARY, KP_LOSS_MSE, KP_LOSS_OTHER, KP_LOSS_COUNT
+} kp_loss;
+
+typedef struct kp_training {
+    uint64_t batch;          /* global */
+    kp_framework framework;
+    kp_target target;
+    kp_optimizer optimizer;
+    uint32_t extra_slots;    /* amsgrad, centered, EMA: further copies of each trainable weight */
+    kp_loss loss;
+    const char *loss_name;
+    kp_rnn_mode rnn;         /* LOOP or CUDNN */
+    uint32_t grad_accum;     /* >= 1 */
+    bool labels_onehot;
+    uint64_t samples;        /* absent: UINT64_MAX */
+    kp_data_mode data;
+    kp_assumption *assumptions;
+    uint32_t n_assumptions;
+} kp_training;
+
+/* Decides all settings. Fails with KP_USAGE (a name that is none, a batch of 0, open dimensions
+ * without a value: named). Strings live in `arena`. Pure. */
+kp_status kp_training_resolve(const kp_graph *graph, const kp_options *options, kp_arena *arena,
+                              kp_training *ret, kp_err *err);
+
+/* Slots in elements of one weight of this shape: slots x elements, factored for Adafactor. */
+uint64_t kp_optimizer_slot_elems(kp_optimizer optimizer, uint32_t extra_slots, kp_shape shape);
+
+extern const char *const kp_optimizer_names[KP_OPT_COUNT];
+
+/* Options (as given) to what the model reader binds. Lists live in `arena`. */
+kp_status kp_training_bind(const kp_options *options, kp_arena *arena, kp_bind *ret, kp_err *err);
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * planner/search/search.h — the fastest cut that fits, with a bound on what could be better.
+ *
+ * Space: dp x tp x pp x micro-batch x ZeRO x recompute over all GPUs of the cluster, filtered by
+ * the target and by degrees given by hand; pipeline stages are cut by dynamic programming over
+ * units (uneven allowed); tensor-parallel cuts of each layer by cuts.h. Memory is a hard limit.
+ * Every answer has a lower bound, so a gap. Deterministic: ties go to the smaller pp, then tp,
+ * then zero, then the larger micro-batch. The winner's ranks are replayed exactly (memory.h); a
+ * candidate that the replay rejects is struck out and the next is taken. Pure. */
+#ifndef KP_PLANNER_SEARCH_SEARCH_H
+#define KP_PLANNER_SEARCH_SEARCH_H
+
+#include "planner/estimate/cost.h"
+
+/* Stops the search early: called now and then, true means "answer with the best so far" (then
+ * plan.search.complete is false and the bound says so). NULL: never. */
+typedef struct kp_stop {
+    bool (*ask)(void *arg);
+    void *arg;
+} kp_stop;
+
+typedef struct kp_search_request {
+    const kp_graph *graph;
+    const kp_training *training;
+    const kp_options *options;
+    const kp_cluster *cluster;
+    const char *sha256; /* of the model file */
+    kp_stop stop;
+} kp_search_request;
+
+/* A plan without id, created, lease and verification (verdict none). KP_INFEASIBLE: ret_refusal
+ * says the binding constraint and changes, each of them really evaluated. KP_USAGE: a degree given
+ * by hand that divides no cut dimension of any layer with weights, or degrees that cannot multiply
+ * to the GPUs. KP_RETRY: stopped before anything fitted. Lives in `arena`. */
+kp_status kp_search(const kp_search_request *request, kp_arena *arena, kp_plan *ret,
+                    kp_refusal *ret_refusal, kp_err *err);
+
+#endif

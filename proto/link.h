@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * proto/link.h — ZeroMQ sockets that carry our messages: framing, deadlines, limits, reconnect.
+ *
+ * A server has a ROUTER, clients and agents have a DEALER. One message is one frame: the 8-byte
+ * prefix and a MessagePack envelope (messages.h); anything else (more frames, a wrong prefix, a
+ * frame past the limit, MessagePack that fails the scan) is dropped and counted, never trusted.
+ * Peers are named by an opaque kp_peer, valid while their connection lives. Sockets set LINGER 0,
+ * IMMEDIATE, MAXMSGSIZE, ROUTER_MANDATORY, reconnect with growing pauses, and TCP heartbeats.
+ * A link belongs to one thread. */
+#ifndef KP_PROTO_LINK_H
+#define KP_PROTO_LINK_H
+
+#include "proto/messages.h"
+
+#define KP_LINK_BYTES_MAX ((size_t)96 << 20) /* a model file of 64 MiB and its envelope fit */
+#define KP_ENDPOINT_DEFAULT "tcp://127.0.0.1:7400"
+
+typedef struct kp_link kp_link;
+
+typedef struct kp_peer {
+    uint8_t len, id[16];
+} kp_peer;
+
+typedef struct kp_frame {
+    kp_wire_type type;
+    kp_peer peer;          /* the sender; empty on a DEALER */
+    kp_envelope envelope;
+    void *payload;         /* the type's message, unpacked into the arena */
+} kp_frame;
+
+/* KP_USAGE for an endpoint that is not tcp://host:port or ipc://PATH. */
+kp_status kp_endpoint_check(const char *endpoint, kp_err *err);
+/* True for ipc and loopback addresses. */
+bool kp_endpoint_is_local(const char *endpoint);
+
+/* `zmq` is the process's zmq context. bind: KP_UNREACHABLE with the address when it is taken
+ * ("address in use"), KP_USAGE when it is none. An "ipc" path that a dead daemon left is replaced. */
+kp_status kp_link_bind(void *zmq, const char *endpoint, size_t limit_bytes, kp_link **ret,
+                       kp_err *err);
+kp_status kp_link_connect(void *zmq, const char *endpoint, size_t limit_bytes, kp_link **ret,
+                          kp_err *err);
+void kp_link_close(kp_link *link); /* NULL is fine */
+
+/* The endpoint really bound ("tcp://127.0.0.1:43117" for port 0). */
+const char *kp_link_endpoint(const kp_link *link);
+/* For zmq_poll. */
+void *kp_link_socket(kp_link *link);
+
+/* Waits until a DEALER is connected, at most timeout_s: KP_UNREACHABLE names the endpoint and
+ * why (refused, no such file, no answer). */
+kp_status kp_link_wait(kp_link *link, double timeout_s, kp_err *err);
+
+/* Sends now or not at all: KP_RETRY when the peer's queue is full, KP_LOST when a ROUTER's peer is
+ * gone. peer NULL on a DEALER. */
+kp_status kp_link_send(kp_link *link, const kp_peer *peer, kp_wire_type type,
+                       const kp_envelope *envelope, const void *payload, kp_err *err);
+
+/* Takes one message that is there or comes within timeout_s. KP_RETRY: none came. A bad frame from
+ * a peer is skipped and counted (kp_link_bad). The frame lives in `arena`. */
+kp_status kp_link_recv(kp_link *link, double timeout_s, kp_arena *arena, kp_frame *ret, kp_err *err);
+
+/* Frames refused so far. */
+uint64_t kp_link_bad(const kp_link *link);
+
+/* One request and its reply over a fresh connection: connects, sends, waits; PROGRESS frames go to
+ * `progress` (may be NULL). An ERROR reply becomes its status; its refusal, if any, goes to
+ * *ret_refusal (may be NULL). KP_UNREACHABLE, KP_RETRY (no answer within timeout_s: the outcome is
+ * unknown, repeat with the same id). */
+typedef void kp_on_progress(void *arg, const kp_wire_progress *progress);
+kp_status kp_link_call(const char *endpoint, double timeout_s, const char *id, kp_wire_type type,
+                       const void *request, kp_wire_type reply_type, kp_arena *arena,
+                       void **ret_reply, kp_refusal **ret_refusal, kp_on_progress *progress,
+                       void *arg, kp_err *err);
+
+/* Monotonic seconds, wall-clock milliseconds, and a fresh random id ("rq_" + 32 hex digits). */
+double kp_now_s(void);
+int64_t kp_now_unix_ms(void);
+void kp_random_id(const char *prefix, char ret[48]);
+
+#endif
