@@ -67,7 +67,8 @@ $(B)/gen/%_sql.c: store/%.sql
 .PHONY: tests test asan layers purity fuzz check
 tests: all $(TEST_BINS) $(STANDIN) ## build the test binaries
 .SECONDEXPANSION:
-$(TEST_BINS): $(B)/test_%: $$(patsubst %.c,$(B)/obj/%.o,$$(wildcard tests/%/*.c)) $(TEST_LIB_OBJ) $(LIB)
+test_obj = $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/$(1)/*.c))
+$(TEST_BINS): $(B)/test_%: $$(call test_obj,$$*) $(TEST_LIB_OBJ) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -rdynamic -o $@ $(filter %.o,$^) $(LIB) -lcriterion $(LDLIBS)
 $(B)/standin/%.so: tests/standin/%.c $(wildcard tests/standin/*.h)

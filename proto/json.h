@@ -2,20 +2,23 @@
  *
  * proto/json.h — JSON text to a jansson document, with limits and a good message.
  *
- * One pass over the text first: a byte-order mark is skipped, Python's NaN and Infinity tokens
- * outside strings become null, nesting deeper than KP_JSON_DEPTH_MAX is refused, so that jansson
- * never sees hostile depth. Duplicate keys are refused. Errors are KP_INPUT with line, column and
- * what stood there. Numbers beyond 64 bits are errors, not rounded. */
+ * One pass over the text first: a byte-order mark is skipped, Python's NaN, Infinity and
+ * -Infinity outside strings become null, nesting deeper than KP_JSON_DEPTH_MAX and text whose
+ * document would pass KP_JSON_MEMORY_MAX are refused, so that jansson never sees hostile depth.
+ * Duplicate keys are refused; the order of keys is kept. Errors are KP_INPUT with line and column
+ * (in characters, from 1) as the place, and what stood there. Numbers beyond 64 bits are errors,
+ * not rounded. The document is an object or an array. */
 #ifndef KP_PROTO_JSON_H
 #define KP_PROTO_JSON_H
 
 #include "proto/status.h"
 #include <jansson.h>
 
-#define KP_JSON_DEPTH_MAX 512
-#define KP_JSON_BYTES_MAX ((size_t)64 << 20)
+#define KP_JSON_DEPTH_MAX  512
+#define KP_JSON_BYTES_MAX  ((size_t)64 << 20)
+#define KP_JSON_MEMORY_MAX ((uint64_t)1 << 30) /* of the document, estimated before it is made */
 
-/* The caller owns *ret (json_decref). */
+/* The caller owns *ret (json_decref). KP_INPUT, or KP_NOMEM. */
 kp_status kp_json_parse(const char *text, size_t len, json_t **ret, kp_err *err);
 
 #endif
