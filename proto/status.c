@@ -69,7 +69,8 @@ void kp_err_at(kp_err *err, const char *fmt, ...)
     vsnprintf(place, sizeof(place), fmt, args);
     va_end(args);
     memcpy(older, err->where, sizeof(older));
-    int n = snprintf(err->where, sizeof(err->where), "%s", place);
-    if (older[0] && n >= 0 && (size_t)n < sizeof(err->where))
-        snprintf(err->where + n, sizeof(err->where) - (size_t)n, ": %s", older);
+    size_t n = strlen(place), room = sizeof(err->where) - 1 - n;
+    memcpy(err->where, place, n + 1);
+    if (!older[0] || room < 3) return;
+    snprintf(err->where + n, room + 1, ": %.*s", (int)(room - 2), older);
 }
