@@ -6,7 +6,9 @@ bad=0
 allow() { # room, regular expression of what it may include
     for file in "$1"/*.c "$1"/*.h; do
         [ -e "$file" ] || continue
-        grep -n '^#include "' "$file" | grep -vE "\"($2)/[a-z0-9_]+\.h\"" | sed "s|^|layers: $file:|" && bad=1
+        wrong=$(grep -n '^#include "' "$file" | grep -vE "\"($2)/[a-z0-9_]+\.h\"") || continue
+        printf '%s\n' "$wrong" | sed "s|^|layers: $file:|"
+        bad=1
     done
 }
 allow proto 'proto'
