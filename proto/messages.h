@@ -683,6 +683,8 @@ typedef struct kp_gpu_kind {
         bf16_flops_per_s; /* dense; NaN where it has none */
     double link_bytes_per_s;  /* NVLink or PCIe to a peer in the node, one direction */
     double link_fixed_s;      /* of a collective in the node */
+    double net_bytes_per_s;   /* a GPU's share of the network in the usual machine; NaN: unknown */
+    double net_fixed_s;       /* of one hop between nodes */
     const char *compute_capability;
     uint32_t sm_count;
     const char *source;
