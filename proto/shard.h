@@ -7,17 +7,22 @@
  * ranks. Layouts are of one rank's view of a tensor:
  *   WHOLE    every rank has all of it
  *   BATCH    split on axis 0
- *   CHANNEL  split on the channel axis (the last; axis 1 if channels_first)
+ *   CHANNEL  split on the channel axis: the last, or axis 1 if channels_first; the axis of heads
+ *            where there is one: (B, T, H, D) values and (B, H, T, S) scores of attention
  *   PARTIAL  every rank has a full-shaped term, the sum over ranks is the value
  * `forward` turns what the op wrote (`y_local`) into `y`; `backward` does the same for the input's
- * gradient, `weight_grad` for the weight's gradient. A weight axis is an axis of the op's own
- * weight: matmul kernel (in, out), conv kernel (spatial..., in, out), table (rows, width),
- * bias (out); KP_AXIS_WHOLE if the rank has all of it.
+ * gradient, `weight_grad` for the weight's gradient. An op with several inputs takes each in layout
+ * `x`; weights that an op has beside its main one (a normalisation's four) are divided alike. A
+ * weight axis is an axis of the op's own weight: matmul kernel (in, out), conv kernel
+ * (spatial..., in, out), table (rows, width), bias (out); KP_AXIS_WHOLE if the rank has all of it;
+ * kp_shard_axes_of says which axis that is of given shapes. Ops and cuts without a row: the op
+ * cannot be cut so and every rank of the group does all of it (KP_CUT_NONE).
  * Source of the rules: Megatron-LM (arXiv 1909.08053) section 3, GSPMD (arXiv 2105.04663). */
 #ifndef KP_PROTO_SHARD_H
 #define KP_PROTO_SHARD_H
 
 #include "proto/ops.h"
+#include "proto/shape.h"
 
 typedef enum kp_layout {
     KP_LAYOUT_WHOLE,
@@ -72,6 +77,18 @@ extern const size_t kp_shard_n_rows;
 
 /* The row of an op and a cut; NULL if the op cannot be cut so. */
 const kp_shard_row *kp_shard_find(kp_op op, kp_cut cut);
+
+/* Which axis of the tensors and of the weight a row divides; KP_AXIS_WHOLE where none. `x` is what
+ * the rank computes with (under ROW_SLICE its own slice), `y` what it keeps after `forward`. */
+typedef struct kp_shard_axes {
+    int x, w, y;
+} kp_shard_axes;
+
+/* w: rank 0 if there is no weight. transposed_w: a matmul's w is (out, in). A matmul's kernel may
+ * have several input or output axes, as an einsum over heads has: (C, H, D) or (H, D, C); then the
+ * first of them is divided. Transposed convolutions' kernels are (spatial..., out, in). */
+kp_shard_axes kp_shard_axes_of(const kp_shard_row *row, kp_shape x, kp_shape w, kp_shape y,
+                               bool channels_first, bool transposed_w);
 
 /* The slice [*ret_from, *ret_from + *ret_n) of `size` that rank `rank` of `ranks` has. Uneven
  * sizes are allowed: the first size % ranks ranks have one more. */
