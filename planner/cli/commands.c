@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+#include "planner/cli/commands.h"
+
+#define G(name) (1u << KP_GROUP_##name)
+#define STEP    (G(MODEL) | G(TRAINING))
+
+/* clang-format off */
+const kp_command kp_commands[] = {
+    /* name       arguments                    min max  groups, function, help */
+    { "help",     "[COMMAND|TOPIC]",            0, 1,  0, kp_cmd_help,
+      "this list, or a command's options; topics: exit-codes, reference" },
+    { "version",  "",                           0, 0,  0, kp_cmd_version, "the program's version" },
+
+    { "emit",       "PLAN --for TARGET",        1, 1,  0, NULL, "the plan as its target's configuration" },
+    { "report",     "capacity|usage [FILE ...]", 1, 2, 0, NULL, "capacity and usage" },
+    { "calibrate",  "",                         0, 0,  0, NULL, "measured constants of this machine" },
+    { "topo",       "",                         0, 0,  0, NULL, "how GPUs are linked" },
+    { "keys",       "",                         0, 0,  0, NULL, "keys of clients and agents" },
+    { "history",    "",                         0, 0,  0, NULL, "what was planned" },
+    { "audit",      "",                         0, 0,  0, NULL, "who did what" },
+    { "config",     "show",                     1, 1,  0, NULL, "settings and where they come from" },
+    { "diff",       "PLAN PLAN",                2, 2,  0, NULL, "two plans side by side" },
+    { "completion", "bash|zsh|fish",            1, 1,  0, NULL, "completion for a shell" },
+    { "doctor",     "",                         0, 0,  0, NULL, "what is missing on this machine" },
+};
+/* clang-format on */
+const size_t kp_n_commands = KP_LEN(kp_commands);
+
+const kp_command *kp_command_find(const char *name)
+{
+    for (size_t i = 0; i < kp_n_commands; i++)
+        if (!strcmp(kp_commands[i].name, name)) return &kp_commands[i];
+    return NULL;
+}
