@@ -7,13 +7,16 @@
  * frame past the limit, MessagePack that fails the scan) is dropped and counted, never trusted.
  * Peers are named by an opaque kp_peer, valid while their connection lives. Sockets set LINGER 0,
  * IMMEDIATE, MAXMSGSIZE, ROUTER_MANDATORY, reconnect with growing pauses, and TCP heartbeats.
- * A link belongs to one thread. */
+ * A link belongs to one thread.
+ * What libzmq leaves open: a message of endless frames grows in its memory before we see any of it
+ * (the size limit is per frame), so a listener on a network needs a memory limit on its process. */
 #ifndef KP_PROTO_LINK_H
 #define KP_PROTO_LINK_H
 
+#include "proto/clock.h"
 #include "proto/messages.h"
 
-#define KP_LINK_BYTES_MAX ((size_t)96 << 20) /* a model file of 64 MiB and its envelope fit */
+#define KP_LINK_BYTES_MAX   ((size_t)96 << 20) /* a model file of 64 MiB and its envelope fit */
 #define KP_ENDPOINT_DEFAULT "tcp://127.0.0.1:7400"
 
 typedef struct kp_link kp_link;
@@ -24,9 +27,9 @@ typedef struct kp_peer {
 
 typedef struct kp_frame {
     kp_wire_type type;
-    kp_peer peer;          /* the sender; empty on a DEALER */
+    kp_peer peer; /* the sender; empty on a DEALER */
     kp_envelope envelope;
-    void *payload;         /* the type's message, unpacked into the arena */
+    void *payload; /* the type's message, unpacked into the arena */
 } kp_frame;
 
 /* KP_USAGE for an endpoint that is not tcp://host:port or ipc://PATH. */
@@ -35,7 +38,8 @@ kp_status kp_endpoint_check(const char *endpoint, kp_err *err);
 bool kp_endpoint_is_local(const char *endpoint);
 
 /* `zmq` is the process's zmq context. bind: KP_UNREACHABLE with the address when it is taken
- * ("address in use"), KP_USAGE when it is none. An "ipc" path that a dead daemon left is replaced. */
+ * ("address in use"), KP_USAGE when it is none. An "ipc" path that a dead daemon left is replaced.
+ */
 kp_status kp_link_bind(void *zmq, const char *endpoint, size_t limit_bytes, kp_link **ret,
                        kp_err *err);
 kp_status kp_link_connect(void *zmq, const char *endpoint, size_t limit_bytes, kp_link **ret,
@@ -47,21 +51,37 @@ const char *kp_link_endpoint(const kp_link *link);
 /* For zmq_poll. */
 void *kp_link_socket(kp_link *link);
 
+typedef enum kp_link_state {
+    KP_LINK_DOWN, /* no connection; a DEALER goes on trying */
+    KP_LINK_OPEN, /* somebody took the connection, the handshake is not done */
+    KP_LINK_READY
+} kp_link_state;
+
+/* How a DEALER stands; *ret_connects (may be NULL) counts the connections made so far, so that a
+ * user sees that there is a new one. A ROUTER is always READY. */
+kp_link_state kp_link_poll(kp_link *link, uint32_t *ret_connects);
+
 /* Waits until a DEALER is connected, at most timeout_s: KP_UNREACHABLE names the endpoint and
- * why (refused, no such file, no answer). */
+ * why (refused, no such file, no answer); a refusal is told at once, not after the timeout. */
 kp_status kp_link_wait(kp_link *link, double timeout_s, kp_err *err);
 
-/* Sends now or not at all: KP_RETRY when the peer's queue is full, KP_LOST when a ROUTER's peer is
- * gone. peer NULL on a DEALER. */
+/* Sends now or not at all: KP_RETRY when the peer's queue is full or a DEALER is not connected,
+ * KP_LOST when a ROUTER's peer is gone, KP_INPUT for a message past the limit. peer NULL on a
+ * DEALER. */
 kp_status kp_link_send(kp_link *link, const kp_peer *peer, kp_wire_type type,
                        const kp_envelope *envelope, const void *payload, kp_err *err);
 
-/* Takes one message that is there or comes within timeout_s. KP_RETRY: none came. A bad frame from
- * a peer is skipped and counted (kp_link_bad). The frame lives in `arena`. */
-kp_status kp_link_recv(kp_link *link, double timeout_s, kp_arena *arena, kp_frame *ret, kp_err *err);
+/* Takes one message that is there or comes within timeout_s. KP_RETRY: none came (or too many bad
+ * ones did). KP_LOST: a DEALER's connection broke, told once for each break; it reconnects by
+ * itself. KP_INTERRUPTED: a signal. A bad frame from a peer is skipped and counted (kp_link_bad);
+ * a ROUTER answers one that has our prefix with ERROR. The frame lives in `arena`. */
+kp_status kp_link_recv(kp_link *link, double timeout_s, kp_arena *arena, kp_frame *ret,
+                       kp_err *err);
 
 /* Frames refused so far. */
 uint64_t kp_link_bad(const kp_link *link);
+/* Why the last one was refused; code KP_OK if none was. */
+const kp_err *kp_link_bad_last(const kp_link *link);
 
 /* One request and its reply over a fresh connection: connects, sends, waits; PROGRESS frames go to
  * `progress` (may be NULL). An ERROR reply becomes its status; its refusal, if any, goes to
@@ -72,10 +92,5 @@ kp_status kp_link_call(const char *endpoint, double timeout_s, const char *id, k
                        const void *request, kp_wire_type reply_type, kp_arena *arena,
                        void **ret_reply, kp_refusal **ret_refusal, kp_on_progress *progress,
                        void *arg, kp_err *err);
-
-/* Monotonic seconds, wall-clock milliseconds, and a fresh random id ("rq_" + 32 hex digits). */
-double kp_now_s(void);
-int64_t kp_now_unix_ms(void);
-void kp_random_id(const char *prefix, char ret[48]);
 
 #endif
