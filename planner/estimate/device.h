@@ -7,14 +7,9 @@
 #ifndef KP_PLANNER_ESTIMATE_DEVICE_H
 #define KP_PLANNER_ESTIMATE_DEVICE_H
 
-#include "proto/messages.h"
+#include "proto/gpus.h"
 
-/* The embedded table, parsed into `arena`. */
-kp_status kp_gpu_table(kp_arena *arena, kp_gpu_kinds *ret, kp_err *err);
-
-/* Finds a kind by key, alias or NVML name (case ignored). KP_USAGE with the nearest name. */
-kp_status kp_gpu_find(const kp_gpu_kinds *table, const char *name, const kp_gpu_kind **ret,
-                      kp_err *err);
+#define KP_GPU_DEFAULT "T4-16GB" /* without --gpu and --memory; speeds of a card that no row has */
 
 /* One card as the estimate sees it. */
 typedef struct kp_device {
@@ -23,6 +18,8 @@ typedef struct kp_device {
     uint64_t total_bytes, usable_bytes; /* usable = total - driver reserve (x 0.75 preallocate) */
 } kp_device;
 
+/* The card that the options name (none: KP_GPU_DEFAULT). --memory alone keeps 1 % for the driver.
+ * KP_USAGE: unknown name, a kind without a memory size and no --memory, a size of 0. */
 kp_status kp_device_resolve(const kp_gpu_kinds *table, const kp_options *options, kp_arena *arena,
                             kp_device *ret, kp_err *err);
 
@@ -38,7 +35,8 @@ typedef struct kp_cluster {
     bool simulated;
     kp_slot *slots;
     uint32_t n_slots, n_nodes, gpus_per_node; /* gpus_per_node: of the smallest node */
-    kp_line intra, inter; /* seconds for wire bytes: inside a node, between nodes, a GPU */
+    kp_line intra, inter; /* seconds for wire bytes: inside a node, between nodes, of the slowest
+                             GPU; inter.fixed_s is of one hop */
 } kp_cluster;
 
 /* A spec or a kplan.nodes/1 inventory to a kp_nodes, and that to a cluster of the free, ready

@@ -50,8 +50,10 @@ typedef struct kp_training {
 kp_status kp_training_resolve(const kp_graph *graph, const kp_options *options, kp_arena *arena,
                               kp_training *ret, kp_err *err);
 
-/* Slots in elements of one weight of this shape: slots x elements, factored for Adafactor. */
-uint64_t kp_optimizer_slot_elems(kp_optimizer optimizer, uint32_t extra_slots, kp_shape shape);
+/* Slots of one weight, in elements. Adafactor adds rows and columns (Keras keeps a full velocity
+ * beside them), Muon keeps one slot for matrices and two for the rest. Source:
+ * keras/src/optimizers. */
+uint64_t kp_optimizer_slot_elems(const kp_training *training, const kp_weight *weight);
 
 extern const char *const kp_optimizer_names[KP_OPT_COUNT];
 

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: MIT */
+#include "planner/estimate/training.h"
+#include <inttypes.h>
+#include <math.h>
+
+const char *const kp_optimizer_names[KP_OPT_COUNT] = {
+#define KP_OPTIMIZER_NAME(name, text, slots) [KP_OPT_##name] = text,
+    KP_OPTIMIZER_ROWS(KP_OPTIMIZER_NAME)
+#undef KP_OPTIMIZER_NAME
+};
+
+static const uint8_t optimizer_slots[KP_OPT_COUNT] = {
+#define KP_OPTIMIZER_SLOTS(name, text, slots) [KP_OPT_##name] = slots,
+    KP_OPTIMIZER_ROWS(KP_OPTIMIZER_SLOTS)
+#undef KP_OPTIMIZER_SLOTS
+};
+
+/* Keras's loss names (keras/src/losses) and what their target is. */
+static const struct {
+    const char *name;
+    kp_loss loss;
+} losses[] = {
+    {"categorical_crossentropy", KP_LOSS_CATEGORICAL},
+    {"sparse_categorical_crossentropy", KP_LOSS_SPARSE},
+    {"binary_crossentropy", KP_LOSS_BINARY},
+    {"mean_squared_error", KP_LOSS_MSE},
+    {"mse", KP_LOSS_MSE},
+    {"mean_absolute_error", KP_LOSS_MSE},
+    {"mae", KP_LOSS_MSE},
+    {"huber", KP_LOSS_MSE},
+    {"log_cosh", KP_LOSS_MSE},
+    {"binary_focal_crossentropy", KP_LOSS_BINARY},
+    {"categorical_focal_crossentropy", KP_LOSS_CATEGORICAL},
+    {"categorical_hinge", KP_LOSS_OTHER},
+    {"hinge", KP_LOSS_OTHER},
+    {"squared_hinge", KP_LOSS_OTHER},
+    {"kl_divergence", KP_LOSS_CATEGORICAL},
+    {"poisson", KP_LOSS_OTHER},
+    {"cosine_similarity", KP_LOSS_OTHER},
+    {"mean_absolute_percentage_error", KP_LOSS_MSE},
+    {"mean_squared_logarithmic_error", KP_LOSS_MSE},
+    {"dice", KP_LOSS_OTHER},
+    {"tversky", KP_LOSS_OTHER},
+    {"ctc", KP_LOSS_OTHER},
+    {"circle", KP_LOSS_SPARSE},
+};
+
+static const kp_framework framework_of[KP_FORMAT_COUNT] = {
+    [KP_FORMAT_KERAS_3] = KP_FW_KERAS_JAX,          [KP_FORMAT_KERAS_2] = KP_FW_KERAS_TF_GRAPH,
+    [KP_FORMAT_KERAS_1] = KP_FW_KERAS_TF_GRAPH,     [KP_FORMAT_TFJS] = KP_FW_KERAS_TF_GRAPH,
+    [KP_FORMAT_HUGGINGFACE] = KP_FW_TORCH,          [KP_FORMAT_MEGATRON] = KP_FW_MEGATRON,
+};
+
+static const kp_target target_of[KP_FW_COUNT] = {
+    [KP_FW_KERAS_JAX] = KP_TARGET_KERAS_JAX,        [KP_FW_KERAS_TF] = KP_TARGET_KERAS_TF,
+    [KP_FW_KERAS_TF_GRAPH] = KP_TARGET_KERAS_TF,    [KP_FW_KERAS_TORCH] = KP_TARGET_KERAS_TORCH,
+    [KP_FW_TORCH] = KP_TARGET_TORCH,                [KP_FW_MEGATRON] = KP_TARGET_MEGATRON,
+};
+
+/* Elements of a shape without its last, or its last but one, dimension. */
+static uint64_t without_axis(kp_shape shape, unsigned from_end)
+{
+    uint64_t size = (uint64_t)shape.dim[shape.rank - from_end];
+    return size ? kp_shape_elems(shape, 1) / size : 0;
+}
+
+uint64_t kp_optimizer_slot_elems(const kp_training *training, const kp_weight *weight)
+{
+    kp_shape shape = weight->shape;
+    uint64_t elems = kp_shape_elems(shape, 1), slots = optimizer_slots[training->optimizer];
+    uint64_t more = 0;
+    bool keras = training->framework < KP_FW_TORCH, matrix = shape.rank >= 2;
+    if (training->optimizer == KP_OPT_ADAFACTOR) {
+        if (matrix) more = kp_add_u64(without_axis(shape, 1), without_axis(shape, 2));
+        slots = keras || !matrix;
+    }
+    if (training->optimizer == KP_OPT_MUON && matrix && shape.rank < 4 && weight->role != KP_ROLE_TABLE)
+        slots = 1;
+    return kp_add_u64(kp_mul_u64(slots + training->extra_slots, elems), more);
+}
+
+/* ---- assumptions ---- */
+
+typedef struct resolver {
+    const kp_graph *graph;
+    const kp_options *options;
+    kp_arena *arena;
+    kp_training *out;
+    size_t cap;
+    kp_err *err;
+} resolver;
+
+static kp_status assume(resolver *r, const char *name, const char *value, const char *from)
+{
+    kp_training *t = r->out;
+    if (!value || !KP_GROW(r->arena, t->assumptions, t->n_assumptions, r->cap))
+        return kp_nomem(r->err);
+    t->assumptions[t->n_assumptions++] = (kp_assumption){name, value, from};
+    return KP_OK;
+}
+
+/* ---- one setting each ---- */
+
+static kp_status resolve_framework(resolver *r)
+{
+    static const char *const why[KP_FORMAT_COUNT] = {
+        [KP_FORMAT_KERAS_3] = "a Keras 3 file (--framework)",
+        [KP_FORMAT_KERAS_2] = "a Keras 2 file (--framework)",
+        [KP_FORMAT_KERAS_1] = "a Keras 1 file (--framework)",
+        [KP_FORMAT_TFJS] = "a TensorFlow.js file (--framework)",
+        [KP_FORMAT_HUGGINGFACE] = "a Hugging Face config (--framework)",
+        [KP_FORMAT_MEGATRON] = "Megatron arguments (--framework)",
+    };
+    kp_framework given = r->options->framework;
+    r->out->framework = given ? given : framework_of[r->graph->format];
+    r->out->target = r->options->target ? r->options->target : target_of[r->out->framework];
+    return assume(r, "framework", kp_framework_names[r->out->framework],
+                  given ? "--framework" : why[r->graph->format]);
+}
+
+static kp_status resolve_batch(resolver *r)
+{
+    uint64_t fixed = r->graph->fixed_batch, given = r->options->batch;
+    r->out->batch = given != UINT64_MAX ? given : fixed ? fixed : 32;
+    if (!given) {
+        kp_fail(r->err, KP_USAGE, "a batch of 0 samples trains nothing");
+        kp_hint(r->err, "--batch takes 1 or more");
+        return KP_USAGE;
+    }
+    if (r->out->batch > UINT32_MAX)
+        return kp_fail(r->err, KP_USAGE, "a batch of %" PRIu64 " samples is out of range (1 to %" PRIu32 ")",
+                       r->out->batch, UINT32_MAX);
+    if (fixed && given != UINT64_MAX && given != fixed) {
+        kp_fail(r->err, KP_USAGE, "the file fixes the batch to %" PRIu64 ", --batch says %" PRIu64,
+                fixed, given);
+        kp_hint(r->err, "leave --batch out");
+        return KP_USAGE;
+    }
+    if (given != UINT64_MAX) return KP_OK;
+    return assume(r, "batch", kp_arena_fmt(r->arena, "%" PRIu64, r->out->batch),
+                  fixed ? "the file's input shape" : "Keras's default (--batch)");
+}
+
+static kp_status resolve_open(resolver *r)
+{
+    const kp_graph *g = r->graph;
+    if (!g->n_open) return KP_OK;
+    char text[160] = "";
+    size_t at = 0;
+    for (uint32_t i = 0; i < g->n_open && at + 56 < sizeof(text); i++)
+        at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%.40s:%" PRIu32, at ? ", " : "",
+                               g->open[i].input, g->open[i].axis);
+    kp_fail(r->err, KP_USAGE, "open dimension%s without a value: %s", g->n_open > 1 ? "s" : "", text);
+    kp_hint(r->err, "say it with --dim %.60s:%" PRIu32 "=N, or --dim N for every open one%s",
+            g->open[0].input, g->open[0].axis, g->open[0].axis == 1 ? ", or --seq N" : "");
+    return KP_USAGE;
+}
+
+static bool find_optimizer(const char *name, kp_optimizer *ret)
+{
+    for (int i = 0; i < KP_OPT_COUNT; i++) {
+        if (strcmp(kp_optimizer_names[i], name)) continue;
+        *ret = (kp_optimizer)i;
+        return true;
+    }
+    return false;
+}
+
+static kp_status unknown_name(resolver *r, const char *name, const char *what,
+                              const char *const *names, size_t n, const char *known)
+{
+    kp_fail(r->err, KP_USAGE, "'%.60s' is no %s", name, what);
+    const char *near = kp_nearest(name, names, n);
+    if (near) kp_hint(r->err, "did you mean '%s'?", near);
+    else kp_hint(r->err, "known are %s", known);
+    return KP_USAGE;
+}
+
+static kp_status resolve_optimizer(resolver *r)
+{
+    const kp_compile *c = &r->graph->compile;
+    const char *given = r->options->optimizer;
+    kp_training *t = r->out;
+    t->optimizer = KP_OPT_ADAM;
+    if (given && !find_optimizer(given, &t->optimizer))
+        return unknown_name(r, given, "optimizer", kp_optimizer_names, KP_OPT_COUNT,
+                            "sgd, sgd_momentum, adam, adamw, rmsprop, lion and others");
+    if (given) return KP_OK;
+    bool known = c->optimizer && find_optimizer(c->optimizer, &t->optimizer);
+    if (known) {
+        bool rms_momentum = c->momentum && t->optimizer == KP_OPT_RMSPROP;
+        if (c->momentum && t->optimizer == KP_OPT_SGD) t->optimizer = KP_OPT_SGD_MOMENTUM;
+        t->extra_slots = (uint32_t)c->amsgrad + (uint32_t)c->centered + (uint32_t)c->use_ema + (uint32_t)rms_momentum;
+    }
+    return assume(r, "optimizer", kp_optimizer_names[t->optimizer],
+                  known ? "the file's compile_config (--optimizer)" : "the usual choice (--optimizer)");
+}
+
+static bool find_loss(const char *name, kp_loss *ret)
+{
+    for (size_t i = 0; i < KP_LEN(losses); i++) {
+        if (strcmp(losses[i].name, name)) continue;
+        *ret = losses[i].loss;
+        return true;
+    }
+    return false;
+}
+
+static kp_status unknown_loss(resolver *r, const char *name)
+{
+    const char *names[KP_LEN(losses)];
+    for (size_t i = 0; i < KP_LEN(losses); i++) names[i] = losses[i].name;
+    return unknown_name(r, name, "loss", names, KP_LEN(names),
+                        "categorical_crossentropy, sparse_categorical_crossentropy, "
+                        "binary_crossentropy, mean_squared_error and Keras's others");
+}
+
+/* The loss that goes with the last step of the first output: through views back to its writer. */
+static const char *natural_loss(const kp_graph *g)
+{
+    if (!g->n_outputs) return "mean_squared_error";
+    const kp_graph_op *op = &g->ops[g->tensors[g->outputs[0]].op];
+    while ((op->op == KP_OP_VIEW || op->op == KP_OP_CAST) && op->n_in)
+        op = &g->ops[g->tensors[op->in[0]].op];
+    bool sigmoid = op->op == KP_OP_ACT && op->attr.activation == KP_ACT_SIGMOID;
+    return op->op == KP_OP_SOFTMAX ? "categorical_crossentropy"
+           : sigmoid               ? "binary_crossentropy"
+                                   : "mean_squared_error";
+}
+
+static kp_status resolve_loss(resolver *r)
+{
+    kp_training *t = r->out;
+    const char *given = r->options->loss, *file = r->graph->compile.loss;
+    t->loss_name = given ? given : file ? file : natural_loss(r->graph);
+    t->loss = KP_LOSS_OTHER;
+    if (!find_loss(t->loss_name, &t->loss) && given) return unknown_loss(r, given);
+    if (!given)
+        KP_TRY(assume(r, "loss", t->loss_name,
+                      file ? "the file's compile_config (--loss)" : "the last layer (--loss)"));
+    t->labels_onehot = r->options->labels ? r->options->labels == KP_LABELS_ONEHOT
+                                          : t->loss != KP_LOSS_SPARSE;
+    return KP_OK;
+}
+
+static bool has_rnn(const kp_graph *g)
+{
+    for (uint32_t i = 0; i < g->n_ops; i++)
+        if (g->ops[i].op == KP_OP_RNN) return true;
+    return false;
+}
+
+/* Keras on JAX calls cuDNN through jax.experimental.rnn, TensorFlow outside XLA and torch call it
+ * directly; XLA-compiled TensorFlow unrolls nothing and runs the loop. */
+static kp_status resolve_rnn(resolver *r)
+{
+    kp_training *t = r->out;
+    t->rnn = r->options->rnn;
+    if (t->rnn) return KP_OK;
+    t->rnn = t->framework == KP_FW_KERAS_TF ? KP_RNN_LOOP : KP_RNN_CUDNN;
+    if (!has_rnn(r->graph)) return KP_OK;
+    return assume(r, "rnn", kp_rnn_mode_names[t->rnn], "what the framework runs on a GPU (--rnn)");
+}
+
+static kp_status resolve_rest(resolver *r)
+{
+    kp_training *t = r->out;
+    const kp_options *o = r->options;
+    uint32_t file = r->graph->compile.grad_accum;
+    t->grad_accum = o->grad_accum != UINT32_MAX ? o->grad_accum : file > 1 ? file : 1;
+    if (!t->grad_accum)
+        return kp_fail(r->err, KP_USAGE, "0 gradient accumulation steps never update a weight");
+    if (o->grad_accum == UINT32_MAX && file > 1)
+        KP_TRY(assume(r, "grad_accum", kp_arena_fmt(r->arena, "%" PRIu32, file),
+                      "the file's compile_config (--grad-accum)"));
+    t->samples = o->samples;
+    t->data = o->data;
+    return KP_OK;
+}
+
+kp_status kp_training_resolve(const kp_graph *graph, const kp_options *options, kp_arena *arena,
+                              kp_training *ret, kp_err *err)
+{
+    kp_training training = {0};
+    resolver r = {graph, options, arena, &training, 0, err};
+    KP_TRY(resolve_open(&r));
+    KP_TRY(resolve_framework(&r));
+    KP_TRY(resolve_batch(&r));
+    KP_TRY(resolve_optimizer(&r));
+    KP_TRY(resolve_loss(&r));
+    KP_TRY(resolve_rnn(&r));
+    KP_TRY(resolve_rest(&r));
+    *ret = training;
+    return KP_OK;
+}
+
+/* ---- options to what the model reader binds ---- */
+
+static const char *const policies[] = {"float32", "mixed_bfloat16", "mixed_float16",
+                                       "bfloat16", "float16", "float64"};
+
+kp_status kp_training_bind(const kp_options *options, kp_arena *arena, kp_bind *ret, kp_err *err)
+{
+    kp_bind bind = {.n_dims = options->n_dims};
+    kp_bind_dim *dims = KP_NEW(arena, kp_bind_dim, options->n_dims);
+    if (!dims) return kp_nomem(err);
+    for (uint32_t i = 0; i < options->n_dims; i++) {
+        const kp_opt_dim *d = &options->dims[i];
+        if (!d->size || d->size > (uint64_t)KP_DIM_MAX)
+            return kp_fail(err, KP_USAGE, "--dim: %" PRIu64 " is out of range (1 to 2^40)", d->size);
+        dims[i] = (kp_bind_dim){d->input, d->axis, (int64_t)d->size};
+    }
+    bind.dims = dims;
+    if (options->seq != UINT64_MAX) {
+        if (!options->seq || options->seq > (uint64_t)KP_DIM_MAX)
+            return kp_fail(err, KP_USAGE, "--seq: %" PRIu64 " is out of range (1 to 2^40)", options->seq);
+        bind.seq = (int64_t)options->seq;
+    }
+    const char *policy = bind.dtype_policy = options->dtype_policy;
+    bool known = !policy;
+    for (size_t i = 0; i < KP_LEN(policies) && !known; i++) known = !strcmp(policies[i], policy);
+    if (!known) {
+        kp_fail(err, KP_USAGE, "'%.60s' is no dtype policy", policy);
+        kp_hint(err, "known are float32, mixed_bfloat16, mixed_float16, bfloat16, float16, float64");
+        return KP_USAGE;
+    }
+    *ret = bind;
+    return KP_OK;
+}
