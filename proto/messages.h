@@ -411,6 +411,7 @@ typedef struct kp_plan {
     kp_plan_model model;
     kp_plan_cluster cluster;
     kp_target target;
+    uint64_t batch; /* global, in samples */
     kp_assumption *assumptions;
     uint32_t n_assumptions;
     kp_strategy strategy;
