@@ -398,7 +398,7 @@ typedef struct kp_check_spec {
     kp_cut cut;         /* BATCH over the dp group, others over the tp group */
     kp_shape x, w, y;   /* full shapes of one micro-batch (batch bound), as the op sees them; w of
                            rank 0 if the op has no weight */
-    uint32_t kernel[3], strides[3];
+    uint32_t kernel[3], strides[3], dilation[3]; /* 0 means 1 */
     bool same_padding, channels_first, bias;
     uint32_t groups;
     uint32_t *ranks;    /* of the plan, in group order */
