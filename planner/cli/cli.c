@@ -82,6 +82,7 @@ int kp_cli_main(int argc, char *const *argv)
     bool reader_left = printed && errno == EPIPE; /* as with `kplan ... | head`: nobody is interested */
     if (printed && !status) err = write_err;
     if (!printed || status || !reader_left) print_messages(&cli, status ? status : printed, &err);
+    for (uint32_t i = 0; i < cli.n_files; i++) kp_buf_release(&cli.files[i]);
     kp_buf_release(&cli.out);
     kp_arena_release(&cli.arena);
     return kp_status_exit(status ? status : printed);

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+#include "planner/cli/file.h"
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+const char *kp_file_place(const char *path)
+{
+    return strcmp(path, "-") ? path : "standard input";
+}
+
+static kp_status too_big(kp_err *err)
+{
+    return kp_fail(err, KP_INPUT, "the file has more than %s", kp_size_text(KP_FILE_BYTES_MAX).s);
+}
+
+static kp_status read_all(int fd, kp_buf *out, kp_err *err)
+{
+    static const size_t piece = 64 << 10;
+    char bytes[64 << 10];
+    for (;;) {
+        ssize_t n = read(fd, bytes, piece);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return kp_fail(err, KP_INPUT, "cannot be read: %s", strerror(errno));
+        if (!n) break;
+        if (out->len + (size_t)n > KP_FILE_BYTES_MAX) return too_big(err);
+        kp_buf_add(out, bytes, (size_t)n);
+    }
+    KP_TRY(kp_buf_check(out, err));
+    if (!out->len) return kp_fail(err, KP_INPUT, "the file is empty");
+    return KP_OK;
+}
+
+static kp_status open_and_read(const char *path, kp_buf *out, kp_err *err)
+{
+    struct stat info;
+    bool standard = !strcmp(path, "-");
+    int fd = standard ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? kp_fail(err, KP_INPUT, "no such file")
+                               : kp_fail(err, KP_INPUT, "cannot be opened: %s", strerror(errno));
+    kp_status status = KP_OK;
+    if (fstat(fd, &info)) status = kp_fail(err, KP_INPUT, "cannot be read: %s", strerror(errno));
+    else if (S_ISDIR(info.st_mode)) status = kp_fail(err, KP_INPUT, "is a directory, not a file");
+    else if (S_ISREG(info.st_mode) && info.st_size > (off_t)KP_FILE_BYTES_MAX) status = too_big(err);
+    else status = read_all(fd, out, err);
+    if (!standard) close(fd);
+    return status;
+}
+
+kp_status kp_file_read(kp_cli *cli, const char *path, const char **ret, size_t *ret_len,
+                       kp_err *err)
+{
+    assert(cli->n_files < KP_LEN(cli->files));
+    kp_buf *file = &cli->files[cli->n_files++];
+    kp_buf_init(file, 0);
+    kp_status status = open_and_read(path, file, err);
+    if (status) return kp_file_at(status, path, err);
+    *ret = kp_buf_text(file);
+    *ret_len = file->len;
+    return KP_OK;
+}
+
+kp_status kp_file_at(kp_status status, const char *path, kp_err *err)
+{
+    const char *place = kp_file_place(path);
+    if (status && strncmp(err->where, place, strlen(place))) kp_err_at(err, "%s", place);
+    return status;
+}
