@@ -174,6 +174,8 @@ static int weight_axis(const kp_shard_row *row, kp_shape w, kp_shape y, int y_ax
         return (row->weight_axis == KP_AXIS_IN) != swapped ? rank - 2 : rank - 1;
     case KP_OP_GATHER:
         return row->weight_axis == KP_AXIS_ROWS ? 0 : rank - 1;
+    case KP_OP_BIAS_ADD: /* of several axes: (H, D) behind a projection onto heads */
+        return rank ? 0 : KP_AXIS_WHOLE;
     default: /* a weight along the channels; of more axes: aligned with y's last ones */
         if (rank <= 1) return rank - 1;
         return y_axis - (y.rank - rank) >= 0 ? y_axis - (y.rank - rank) : KP_AXIS_WHOLE;
@@ -187,6 +189,8 @@ kp_shard_axes kp_shard_axes_of(const kp_shard_row *row, kp_shape x, kp_shape w, 
         .x = channel_axis(row->op, x, channels_first),
         .y = row->op == KP_OP_ATTN_SCORES ? 1 : channel_axis(row->op, y, channels_first),
     };
+    if (row->op == KP_OP_BIAS_ADD && w.rank > 1 && w.rank <= y.rank)
+        axes.x = axes.y = y.rank - w.rank;
     axes.w = weight_axis(row, w, y, axes.y);
     if (row->op == KP_OP_MATMUL)
         axes = matmul_axes(row->weight_axis, x, w, y, transposed_w);
