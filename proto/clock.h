@@ -17,4 +17,7 @@ int64_t kp_now_unix_ms(void);
 /* A fresh random id: the prefix (at most 15 bytes) and 32 hex digits, "rq_6f1c...". */
 void kp_random_id(const char *prefix, char ret[48]);
 
+/* Random, at least 0 and below 1: for pauses that should differ between processes. */
+double kp_random_unit(void);
+
 #endif
