@@ -284,9 +284,9 @@ kp_short kp_time_text(int64_t unix_ms)
 
 /* ---- checks ---- */
 
-/* Bytes of the UTF-8 sequence at s, 0 if it is none. */
-static size_t utf8_len(const unsigned char *s, size_t len)
+size_t kp_utf8_len(const char *text, size_t len)
 {
+    const unsigned char *s = (const unsigned char *)text;
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     size_t n = s[0] < 0x80 ? 1 : s[0] >> 5 == 6 ? 2 : s[0] >> 4 == 14 ? 3 : s[0] >> 3 == 30 ? 4 : 0;
     if (n < 2 || n > len) return n == 1;
@@ -303,7 +303,7 @@ bool kp_text_ok(const char *text, size_t len)
 {
     const unsigned char *s = (const unsigned char *)text;
     for (size_t i = 0; i < len;) {
-        size_t n = utf8_len(s + i, len - i);
+        size_t n = kp_utf8_len(text + i, len - i);
         bool control = n == 1 && (s[i] < 0x20 || s[i] == 0x7f) && s[i] != '\t' && s[i] != '\n';
         if (!n || control) return false;
         i += n;

@@ -49,6 +49,10 @@ kp_short kp_time_text(int64_t unix_ms);  /* "2026-11-22T20:04:11Z", UTC */
 
 /* Seconds of a "2026-11-22T20:04:11Z" text are not parsed anywhere: times travel as integers. */
 
+/* Bytes (1 to 4) of the UTF-8 sequence at the start of text, which has len > 0 bytes; 0 if it is
+ * none: cut off, overlong, a surrogate or above U+10FFFF. */
+size_t kp_utf8_len(const char *text, size_t len);
+
 /* True if text is valid UTF-8 without control bytes other than tab and newline. */
 bool kp_text_ok(const char *text, size_t len);
 
