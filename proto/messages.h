@@ -2,9 +2,9 @@
  *
  * proto/messages.h — every message, in one place.
  *
- * Plain structs; their field tables (types, units, docs) stand in proto/messages.c and drive one
- * codec (proto/schema.h) for MessagePack on the wire, --json, configs and docs. Sections: options;
- * summary; explain; plan; inventories; leases; verification; errors; the wire's requests, replies
+ * Plain structs; their field tables (types, units, docs) stand in proto/messages_*.c and
+ * drive one codec (proto/schema.h) for MessagePack on the wire, --json, configs and docs.
+ * Sections: options; summary; explain; plan; inventories; leases; verification; errors; the wire's requests, replies
  * and agent traffic. Absent values are as proto/schema.h says (NULL, NaN, UINT64_MAX, ...). Times
  * are int64 milliseconds since 1970 UTC inside, printed as RFC 3339 by KP_F_STR fields. */
 #ifndef KP_PROTO_MESSAGES_H
@@ -698,14 +698,19 @@ typedef struct kp_gpu_kinds {
 
 /* ---- the schemas ---- */
 
+/* Messages. Those that a command prints have a name with a version, "kplan.plan/1". */
 extern const kp_schema kp_schema_options, kp_schema_summary, kp_schema_explain, kp_schema_plan,
     kp_schema_nodes, kp_schema_gpus, kp_schema_plans, kp_schema_leases, kp_schema_verdict,
     kp_schema_error, kp_schema_node, kp_schema_lease, kp_schema_envelope, kp_schema_gpu_kinds;
 
+/* Their parts that several messages share, or that are kept on their own. */
+extern const kp_schema kp_schema_warning, kp_schema_assumption, kp_schema_categories,
+    kp_schema_strategy, kp_schema_gpu, kp_schema_refusal, kp_schema_check, kp_schema_check_spec;
+
 /* The schema of a wire type's payload; NULL for an unknown number. */
 const kp_schema *kp_wire_schema(kp_wire_type type);
 
-/* All schemas, for docs and for tests that walk every message. */
+/* All messages, for docs and for tests that walk every message. */
 extern const kp_schema *const kp_schemas[];
 extern const size_t kp_n_schemas;
 

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Field tables: what a model is (summary) and where its memory goes (explain). */
+#include "proto/messages.h"
+#include "proto/rows.h"
+
+/* ---- shared parts ---- */
+
+#define T kp_warning
+static const kp_field warning_fields[] = {
+    STR(code, REQ, "kind of warning, a word that does not change"),
+    STR(layer, NUL, "layer that it is about"),
+    STR(message, REQ, "what was noticed"),
+};
+#undef T
+const kp_schema kp_schema_warning =
+    SCHEMA(kp_warning, warning_fields, "warning", "something to know");
+
+#define T kp_assumption
+static const kp_field assumption_fields[] = {
+    STR(name, REQ, "what was assumed: framework, optimizer, ..."),
+    STR(value, REQ, "its value"),
+    STR(from, REQ, "where the value comes from, and the option that changes it"),
+};
+#undef T
+const kp_schema kp_schema_assumption =
+    SCHEMA(kp_assumption, assumption_fields, "assumption", "a value that was not asked for");
+
+#define T kp_categories
+static const kp_field categories_fields[] = {
+#define KP_CATEGORY_FIELD(name, field, doc) U64_AS(#field, bytes[KP_CAT_##name], REQ, "bytes: " doc),
+    KP_CATEGORY_ROWS(KP_CATEGORY_FIELD)
+#undef KP_CATEGORY_FIELD
+};
+#undef T
+const kp_schema kp_schema_categories =
+    SCHEMA(kp_categories, categories_fields, "categories", "bytes by category; the sum is the peak");
+
+/* ---- summary ---- */
+
+#define T kp_summary_weight
+static const kp_field summary_weight_fields[] = {
+    STR(path, REQ, "Keras's path of the weight"),
+    DIMS(shape, REQ, "shape"),
+    STR(dtype, REQ, "element type"),
+    BOOL(trainable, REQ, "whether the optimizer changes it"),
+};
+#undef T
+static const kp_schema summary_weight =
+    SCHEMA(kp_summary_weight, summary_weight_fields, "weight", "one weight");
+
+extern const kp_schema kp_schema_summary_layer; /* it holds itself: nested models */
+#define T kp_summary_layer
+static const kp_field summary_layer_fields[] = {
+    STR(name, REQ, "name in the file"),
+    STR_AS("class", class_name, REQ, "Keras class"),
+    DIMSES(output_shapes, REQ, "one shape an output tensor of the layer's first call"),
+    U64(params, REQ, "parameters"),
+    U64(trainable, REQ, "trainable parameters"),
+    U64(non_trainable, REQ, "other parameters"),
+    STR(compute_dtype, NUL, "element type of the outputs"),
+    STR(variable_dtype, NUL, "element type of the weights"),
+    F64(forward_flops, NUL, "FLOPs of a forward pass of one sample; null: a dimension is open"),
+    LIST(weights, &summary_weight, REQ, "weights; a nested model's stand in its layers"),
+    LIST(layers, &kp_schema_summary_layer, OPT, "layers inside; only for nested models"),
+};
+#undef T
+const kp_schema kp_schema_summary_layer =
+    SCHEMA(kp_summary_layer, summary_layer_fields, "layer", "one layer");
+
+#define T kp_params
+static const kp_field params_fields[] = {
+    U64(total, REQ, "all parameters"),
+    U64(trainable, REQ, "those that the optimizer changes"),
+    U64(non_trainable, REQ, "the others"),
+};
+#undef T
+static const kp_schema params = SCHEMA(kp_params, params_fields, "params", "parameter counts");
+
+#define T kp_summary
+static const kp_field summary_fields[] = {
+    STR(model, NUL, "the model's name"),
+    STR(format, REQ, "kind of file: keras-3, keras-2, keras-1, tfjs, huggingface, megatron"),
+    STRUCT(params, &params, REQ, "parameters of the whole model"),
+    DIMSES(inputs, REQ, "shapes of the inputs"),
+    DIMSES(outputs, REQ, "shapes of the outputs"),
+    F64(forward_flops, NUL, "FLOPs of a forward pass of one sample; null: a dimension is open"),
+    LIST(layers, &kp_schema_summary_layer, REQ, "layers in the file's order"),
+    LIST(warnings, &kp_schema_warning, REQ, "what to know"),
+};
+#undef T
+const kp_schema kp_schema_summary =
+    SCHEMA(kp_summary, summary_fields, "kplan.summary/1", "layers, shapes, parameters, FLOPs");
+
+/* ---- explain ---- */
+
+#define T kp_explain_device
+static const kp_field explain_device_fields[] = {
+    STR(gpu, NUL, "kind of the GPU; null: only its memory was given"),
+    U64(total_bytes, REQ, "bytes of the device"),
+    U64(usable_bytes, REQ, "bytes less what the driver reserves"),
+};
+#undef T
+static const kp_schema explain_device =
+    SCHEMA(kp_explain_device, explain_device_fields, "device", "the device that it must fit on");
+
+#define T kp_explain_peak
+static const kp_field explain_peak_fields[] = {
+    U64(bytes, REQ, "bytes at the peak: the sum of by_category"),
+    U64(low_bytes, REQ, "lower bound of the peak"),
+    U64(high_bytes, REQ, "upper bound of the peak"),
+    U64(allocated_bytes, NUL, "bytes that the framework's allocator hands out at the peak"),
+    U64(reserved_bytes, NUL, "the same with the allocator's segments"),
+    STR(phase, NUL, "phase of the step: forward, backward, ..."),
+    STR(layer, NUL, "layer that runs at the peak"),
+    STR(op, NUL, "its operation"),
+};
+#undef T
+static const kp_schema explain_peak =
+    SCHEMA(kp_explain_peak, explain_peak_fields, "peak", "the moment with most memory");
+
+#define T kp_explain_phase
+static const kp_field explain_phase_fields[] = {
+    STR(name, REQ, "name of the phase"),
+    U64(peak_bytes, REQ, "most device bytes during it"),
+    U64(host_bytes, NUL, "host bytes during it"),
+};
+#undef T
+static const kp_schema explain_phase =
+    SCHEMA(kp_explain_phase, explain_phase_fields, "phase", "a part of the training step");
+
+#define T kp_explain_layer
+static const kp_field explain_layer_fields[] = {
+    STR(name, REQ, "name in the file"),
+    STR_AS("class", class_name, REQ, "Keras class"),
+    U64(weights_bytes, REQ, "bytes of its weights"),
+    U64(gradients_bytes, REQ, "bytes of their gradients"),
+    U64(optimizer_bytes, REQ, "bytes of their optimizer slots"),
+    U64(activations_bytes, REQ, "bytes it keeps for the backward pass"),
+    F64(share, REQ, "share of the sum over all layers"),
+};
+#undef T
+static const kp_schema explain_layer =
+    SCHEMA(kp_explain_layer, explain_layer_fields, "layer", "what one layer holds");
+
+#define T kp_explain_tensor
+static const kp_field explain_tensor_fields[] = {
+    STR(layer, NUL, "layer that writes it"),
+    STR(op, NUL, "operation that writes it"),
+    STR(what, REQ, "kernel, output, gradient, slot 1 of kernel, ..."),
+    DIMS(shape, REQ, "shape"),
+    STR(dtype, REQ, "element type"),
+    U64(bytes, REQ, "bytes"),
+};
+#undef T
+static const kp_schema explain_tensor =
+    SCHEMA(kp_explain_tensor, explain_tensor_fields, "tensor", "a tensor alive at the peak");
+
+#define T kp_explain_culprit
+static const kp_field explain_culprit_fields[] = {
+    STR(rule, REQ, "rule that found it"),
+    STR(layer, NUL, "layer to blame"),
+    STR(message, REQ, "what is large, and why"),
+    U64(bytes, REQ, "bytes it explains"),
+    F64(share, REQ, "share of the sum over all layers"),
+};
+#undef T
+static const kp_schema explain_culprit =
+    SCHEMA(kp_explain_culprit, explain_culprit_fields, "culprit", "what makes the model big");
+
+#define T kp_explain_remedy
+static const kp_field explain_remedy_fields[] = {
+    STR(rule, REQ, "rule that proposes it"),
+    STR(layer, NUL, "layer that changes"),
+    STR(change, REQ, "the change, as an option where there is one"),
+    STR(message, REQ, "what it does and costs"),
+    U64(saves_bytes, REQ, "bytes that the peak falls by, from a second run"),
+    U64(peak_after_bytes, REQ, "bytes at the peak after the change"),
+    BOOL(fits_after, REQ, "whether the device is large enough then"),
+    STR(confidence, REQ, "high, medium or low"),
+};
+#undef T
+static const kp_schema explain_remedy =
+    SCHEMA(kp_explain_remedy, explain_remedy_fields, "remedy", "what would make it smaller");
+
+#define T kp_host_part
+static const kp_field host_part_fields[] = {
+    STR(name, REQ, "what holds host memory"),
+    U64(bytes, REQ, "its bytes"),
+};
+#undef T
+static const kp_schema host_part =
+    SCHEMA(kp_host_part, host_part_fields, "part", "a part of the host's memory");
+
+#define T kp_explain_host
+static const kp_field explain_host_fields[] = {
+    U64(peak_bytes, REQ, "most host bytes of the process"),
+    MAP(parts, &host_part, REQ, "bytes by part"),
+};
+#undef T
+static const kp_schema explain_host =
+    SCHEMA(kp_explain_host, explain_host_fields, "host", "memory of the host");
+
+#define T kp_explain
+static const kp_field explain_fields[] = {
+    STR(model, NUL, "the model's name"),
+    LIST(assumptions, &kp_schema_assumption, REQ, "what was assumed, the framework first"),
+    ENUM(verdict, kp_fit_names, REQ, "whether the step fits on the device"),
+    STRUCT(device, &explain_device, REQ, "the device"),
+    STRUCT(peak, &explain_peak, REQ, "the moment with most memory"),
+    STRUCT(by_category, &kp_schema_categories, REQ, "the peak by category"),
+    LIST(phases, &explain_phase, REQ, "parts of the step in their order"),
+    LIST(layers, &explain_layer, REQ, "what each layer holds, the largest first"),
+    LIST(peak_tensors, &explain_tensor, REQ, "tensors alive at the peak, the largest first"),
+    LIST(culprits, &explain_culprit, REQ, "what makes the model big, the largest first"),
+    LIST(remedies, &explain_remedy, REQ, "what would make it smaller"),
+    STRUCT(host, &explain_host, REQ, "memory of the host"),
+    STR(confidence, REQ, "high, medium or low"),
+    LIST(warnings, &kp_schema_warning, REQ, "what to know"),
+};
+#undef T
+const kp_schema kp_schema_explain =
+    SCHEMA(kp_explain, explain_fields, "kplan.explain/1", "memory of one training step");
