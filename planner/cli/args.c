@@ -24,7 +24,7 @@ static kp_status unknown_option(const kp_command *command, const char *name, kp_
 }
 
 /* One "--name[=value]" at argv[*at]; a separate value moves *at. */
-static kp_status take_option(int argc, char *const *argv, int *at, kp_cli *cli, kp_err *err)
+static kp_status take_option(int argc, const char *const *argv, int *at, kp_cli *cli, kp_err *err)
 {
     const char *text = argv[*at] + 2, *equals = strchr(text, '=');
     char name[64];
@@ -127,7 +127,7 @@ static kp_status take_environment(kp_env *env, kp_cli *cli, kp_err *err)
     return KP_OK;
 }
 
-kp_status kp_cli_parse(int argc, char *const *argv, kp_env *env, kp_cli *cli, kp_err *err)
+kp_status kp_cli_parse(int argc, const char *const *argv, kp_env *env, kp_cli *cli, kp_err *err)
 {
     kp_values_init(&cli->values);
     bool only_arguments = false;

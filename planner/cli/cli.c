@@ -21,14 +21,14 @@ static void interrupted(int signal_number)
 }
 
 /* A wrong command line is answered in JSON too if it asks for it anywhere. */
-static bool wants_json(int argc, char *const *argv)
+static bool wants_json(int argc, const char *const *argv)
 {
     for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
         if (!strcmp(argv[i], "--json")) return true;
     return false;
 }
 
-static kp_status run(int argc, char *const *argv, kp_cli *cli, kp_err *err)
+static kp_status run(int argc, const char *const *argv, kp_cli *cli, kp_err *err)
 {
     KP_TRY(kp_cli_parse(argc, argv, process_env, cli, err));
     if (cli->values.help) return kp_help_command(cli, err);
@@ -65,7 +65,7 @@ static void print_messages(const kp_cli *cli, kp_status status, const kp_err *er
     kp_buf_release(&text);
 }
 
-int kp_cli_main(int argc, char *const *argv)
+int kp_cli_main(int argc, const char *const *argv)
 {
     kp_cli cli = {0};
     kp_err err = {0}, write_err = {0};

@@ -121,7 +121,7 @@ typedef const char *kp_env(const char *name);
 /* Reads a command line (argv[0] is the program) and the environment into *cli, whose arena is
  * ready and whose rest is zeroed. KP_USAGE names the argument and, where one is near, what may
  * have been meant. With --help or --version arguments are not counted. */
-kp_status kp_cli_parse(int argc, char *const *argv, kp_env *env, kp_cli *cli, kp_err *err);
+kp_status kp_cli_parse(int argc, const char *const *argv, kp_env *env, kp_cli *cli, kp_err *err);
 
 /* Rows by name; NULL if there is none. */
 const kp_command *kp_command_find(const char *name);
@@ -141,6 +141,6 @@ kp_status kp_option_set(const kp_option *option, const char *text, kp_values *va
 void kp_values_init(kp_values *values);
 
 /* A whole run: parses, runs, prints. Returns the process's exit code. */
-int kp_cli_main(int argc, char *const *argv);
+int kp_cli_main(int argc, const char *const *argv);
 
 #endif

@@ -60,7 +60,7 @@ static void option_text(const kp_option *option, kp_buf *out)
     if (option->kind != KP_VALUE_FLAG) kp_buf_char(&left, ' ');
     value_text(option, &left);
     kp_buf_str(&right, option->help);
-    if (option->fallback) kp_buf_fmt(&right, " (%s)", option->fallback);
+    if (option->fallback) kp_buf_fmt(&right, " (default: %s)", option->fallback);
     out->failed |= left.failed || right.failed;
     two_columns(out, kp_buf_text(&left), 24, kp_buf_text(&right));
     kp_buf_release(&left);
@@ -139,6 +139,14 @@ void kp_help_exit_codes(kp_buf *out)
 
 /* ---- Markdown, for the README ---- */
 
+/* True if one of the group's options is in this version. */
+static bool group_shows(kp_group group)
+{
+    for (size_t i = 0; i < kp_n_options; i++)
+        if (kp_option_rows[i].group == group && kp_option_rows[i].kind != KP_VALUE_LATER) return true;
+    return false;
+}
+
 static void reference_commands(kp_buf *out)
 {
     kp_buf_str(out, "| command | does | options |\n|---|---|---|\n");
@@ -150,7 +158,7 @@ static void reference_commands(kp_buf *out)
         kp_buf_fmt(out, "` | %s |", command->help);
         bool first = true;
         for (int group = 0; group < KP_GROUP_COUNT; group++) {
-            if (!(command->groups >> group & 1)) continue;
+            if (!(command->groups >> group & 1) || !group_shows((kp_group)group)) continue;
             kp_buf_fmt(out, "%s %s", first ? "" : ",", kp_group_titles[group]);
             first = false;
         }

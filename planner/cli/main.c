@@ -5,5 +5,5 @@
 
 int main(int argc, char **argv)
 {
-    return kp_cli_main(argc, argv);
+    return kp_cli_main(argc, (const char *const *)argv);
 }

@@ -13,7 +13,7 @@ static const char *const dtype_policies[] = {
     "float32", "mixed_bfloat16", "mixed_float16", "bfloat16", "float16", "float64",
 };
 
-#define OPTIMIZER_NAME(name, text, slots) text " "
+#define OPTIMIZER_NAME(name, text, slots) " " text
 #define OPTIMIZERS KP_OPTIMIZER_ROWS(OPTIMIZER_NAME)
 
 /* clang-format off */
@@ -30,7 +30,7 @@ const kp_option kp_option_rows[] = {
     { "batch",         KP_GROUP_TRAINING, KP_VALUE_U64,  "N", OPT(batch), RANGE(1, KP_DIM_MAX),
       .fallback = "32", .help = "global batch, as Keras's batch_size" },
     { "optimizer",     KP_GROUP_TRAINING, KP_VALUE_TEXT, "NAME", OPT(optimizer),
-      .fallback = "the file's, else adam", .help = "one of: " OPTIMIZERS },
+      .fallback = "the file's, else adam", .help = "one of" OPTIMIZERS },
     { "loss",          KP_GROUP_TRAINING, KP_VALUE_TEXT, "NAME", OPT(loss),
       .fallback = "the file's, else from the last layer", .help = "loss of every output, as Keras names it" },
     { "framework",     KP_GROUP_TRAINING, KP_VALUE_ENUM, NULL, OPT(framework), NAMES(kp_framework_names),
