@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+#include "planner/estimate/keep.h"
+
+bool kp_keep_inside(const kp_keep *keep, uint32_t op)
+{
+    return op >= keep->part->first_op && op < keep->part->end_op;
+}
+
+bool kp_keep_trains(const kp_graph *graph, const kp_graph_op *op)
+{
+    for (uint32_t i = 0; i < op->n_weights; i++)
+        if (graph->weights[op->weights[i]].trainable) return true;
+    return false;
+}
+
+bool kp_keep_need(kp_keep *keep, uint32_t op, uint32_t value)
+{
+    for (uint32_t i = keep->first_need[op]; i < keep->n_needs; i++)
+        if (keep->needs[i] == value) return true;
+    if (!KP_GROW(keep->arena, keep->needs, keep->n_needs, keep->cap_needs)) return false;
+    keep->needs[keep->n_needs++] = value;
+    keep->values[value].needs++;
+    keep->values[value].written = true;
+    return true;
+}
+
+bool kp_keep_extra(kp_keep *keep, kp_extra extra)
+{
+    if (!extra.bytes) return true;
+    if (!KP_GROW(keep->arena, keep->extras, keep->n_extras, keep->cap_extras)) return false;
+    keep->extras[keep->n_extras++] = extra;
+    return true;
+}
+
+/* ---- recurrent layers ---- */
+
+/* Saved [steps, batch, units] buffers of the plain loop, with the gates' inputs and the states
+ * (XLA's loop of Keras layers), and of cuDNN's reserve space in float32. */
+static const uint8_t loop_buffers[] = {[KP_CELL_SIMPLE] = 3, [KP_CELL_GRU] = 9, [KP_CELL_LSTM] = 12,
+                                       [KP_CELL_CONV_LSTM] = 12};
+static const uint8_t cudnn_buffers[] = {[KP_CELL_SIMPLE] = 2, [KP_CELL_GRU] = 6, [KP_CELL_LSTM] = 5,
+                                        [KP_CELL_CONV_LSTM] = 12};
+
+static bool cudnn_takes(const kp_keep *keep, const kp_graph_op *op)
+{
+    bool cell = op->attr.cell == KP_CELL_LSTM || op->attr.cell == KP_CELL_GRU;
+    return keep->training->rnn == KP_RNN_CUDNN && cell && op->attr.activation == KP_ACT_TANH;
+}
+
+bool kp_keep_rnn(kp_keep *keep, uint32_t op)
+{
+    const kp_graph_op *o = &keep->graph->ops[op];
+    const kp_tensor *y = &keep->graph->tensors[o->out[0]];
+    bool cudnn = cudnn_takes(keep, o);
+    uint64_t batch = keep->sizes->micro_batch, steps = kp_max_u64(o->attr.steps, 1);
+    uint64_t rows = kp_mul_u64(steps, batch), width = o->attr.units;
+    if (o->attr.cell == KP_CELL_CONV_LSTM || !width) {
+        uint64_t elems = kp_sizes_tensor_elems(keep->sizes, o->out[0]);
+        width = o->attr.return_sequences ? elems / kp_max_u64(rows, 1) : elems / kp_max_u64(batch, 1);
+    }
+    uint64_t sequence = kp_mul_u64(rows, width);
+    kp_dtype dtype = cudnn ? KP_FLOAT32 : y->dtype;
+    uint8_t buffers = cudnn ? cudnn_buffers[o->attr.cell] : loop_buffers[o->attr.cell];
+    kp_shape shape = {.rank = 4, .dim = {buffers, (int64_t)steps, (int64_t)batch, (int64_t)width}};
+    const char *what = cudnn ? "reserve space of cuDNN" : "gates and states of every step";
+    kp_extra gates = {op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, what, shape, dtype,
+                      kp_mul_u64(kp_mul_u64(buffers, sequence), kp_dtype_bytes(dtype))};
+    if (!kp_keep_extra(keep, gates)) return false;
+    shape = (kp_shape){.rank = 3, .dim = {(int64_t)steps, (int64_t)batch, (int64_t)width}};
+    uint64_t one = kp_mul_u64(sequence, kp_dtype_bytes(y->dtype));
+    kp_extra flow = {op, KP_EXTRA_BACKWARD, KP_CAT_TEMPORARY, "gradient of every step", shape,
+                     y->dtype, one};
+    kp_extra all = {op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "output of every step", shape, y->dtype, one};
+    if (!o->attr.return_sequences && !kp_keep_extra(keep, all)) return false;
+    return kp_keep_extra(keep, flow);
+}
+
+/* ---- shared analysis ---- */
+
+/* Which ops have a trained weight at or below them: their outputs' gradients are computed. */
+static void find_wants(kp_keep *keep)
+{
+    const kp_graph *g = keep->graph;
+    for (uint32_t i = 0; i < g->n_ops; i++) {
+        const kp_graph_op *op = &g->ops[i];
+        keep->wants[i] = kp_keep_trains(g, op);
+        for (uint32_t k = 0; k < op->n_in && !keep->wants[i]; k++)
+            keep->wants[i] = keep->wants[g->tensors[op->in[k]].op];
+    }
+}
+
+/* The last forward reader of each value; what a fused op reads lives as long as its output's. */
+static void find_last(kp_keep *keep)
+{
+    const kp_graph *g = keep->graph;
+    for (uint32_t v = 0; v < 2 * g->n_tensors; v++) keep->values[v].last = KP_NO;
+    for (uint32_t i = keep->part->end_op; i-- > keep->part->first_op;) {
+        const kp_graph_op *op = &g->ops[i];
+        uint32_t until = i;
+        for (uint32_t k = 0; k < op->n_out; k++) {
+            const kp_value *y = &keep->values[keep->root[op->out[k]]];
+            bool fused = !y->written && y->last != KP_NO;
+            if (fused && y->last > until) until = y->last;
+        }
+        for (uint32_t k = 0; k < op->n_in; k++) {
+            kp_value *x = &keep->values[keep->root[op->in[k]]];
+            if (x->last == KP_NO || x->last < until) x->last = until;
+        }
+    }
+    for (uint32_t t = 0; t < g->n_tensors; t++) { /* what nobody reads goes at once, outputs stay for the loss */
+        kp_value *v = &keep->values[t];
+        if (v->written && v->last == KP_NO) v->last = v->writer;
+    }
+    for (uint32_t i = 0; i < g->n_outputs; i++) {
+        uint32_t root = keep->root[g->outputs[i]];
+        if (keep->values[root].last == keep->values[root].writer) keep->values[root].last = KP_NO;
+    }
+}
+
+static void init_values(kp_keep *keep)
+{
+    const kp_graph *g = keep->graph;
+    for (uint32_t t = 0; t < g->n_tensors; t++) {
+        uint32_t bytes = kp_dtype_bytes(g->tensors[t].dtype);
+        keep->root[t] = t;
+        keep->values[t] = (kp_value){.bytes = kp_mul_u64(kp_sizes_tensor_elems(keep->sizes, t), bytes),
+                                     .dtype = g->tensors[t].dtype, .writer = g->tensors[t].op};
+        keep->values[g->n_tensors + t] = (kp_value){.dtype = g->tensors[t].dtype, .writer = KP_NO};
+    }
+}
+
+kp_status kp_keep_make(const kp_graph *graph, const kp_training *training, const kp_part *part,
+                       const kp_sizes *sizes, kp_arena *arena, kp_keep *ret, kp_err *err)
+{
+    kp_keep keep = {.graph = graph, .training = training, .part = part, .sizes = sizes,
+                    .profile = kp_profile_of(training->framework), .arena = arena};
+    keep.root = KP_NEW(arena, uint32_t, graph->n_tensors);
+    keep.skipped = KP_NEW(arena, bool, graph->n_ops);
+    keep.wants = KP_NEW(arena, bool, graph->n_ops);
+    keep.back = KP_NEW(arena, uint8_t, graph->n_ops);
+    keep.soft = KP_NEW(arena, bool, graph->n_tensors);
+    keep.values = KP_NEW(arena, kp_value, 2 * (size_t)graph->n_tensors);
+    keep.first_need = KP_NEW(arena, uint32_t, (size_t)graph->n_ops + 1);
+    keep.first_extra = KP_NEW(arena, uint32_t, (size_t)graph->n_ops + 1);
+    if (!keep.root || !keep.skipped || !keep.wants || !keep.back || !keep.soft || !keep.values ||
+        !keep.first_need || !keep.first_extra)
+        return kp_nomem(err);
+    init_values(&keep);
+    find_wants(&keep);
+    if (!(keep.profile->xla ? kp_keep_xla(&keep) : kp_keep_eager(&keep))) return kp_nomem(err);
+    find_last(&keep);
+    *ret = keep;
+    return KP_OK;
+}

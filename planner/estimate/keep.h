@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * planner/estimate/keep.h — which values of a part are in memory, and what the backward pass reads.
+ *
+ * A value is a tensor's storage: value v < n_tensors is the buffer that its op writes, value
+ * n_tensors + v a second copy of it (padded, or cast to another type). Tensors that only rename
+ * another share its value (root). Each op has a list of the values its backward pass reads (needs)
+ * and of further buffers (extras). keep_xla.c and keep_eager.c fill the same struct. Pure. */
+#ifndef KP_PLANNER_ESTIMATE_KEEP_H
+#define KP_PLANNER_ESTIMATE_KEEP_H
+
+#include "planner/estimate/profile.h"
+#include "planner/estimate/size.h"
+
+typedef enum kp_extra_when {
+    KP_EXTRA_KEPT,     /* from the op's forward pass to its backward pass */
+    KP_EXTRA_FORWARD,  /* while its forward pass runs */
+    KP_EXTRA_BACKWARD, /* while its backward pass runs */
+    KP_EXTRA_START,    /* from the start of the whole backward pass to the op's */
+} kp_extra_when;
+
+typedef struct kp_extra {
+    uint32_t op;
+    kp_extra_when when;
+    kp_category category;
+    const char *what;
+    kp_shape shape;
+    kp_dtype dtype;
+    uint64_t bytes;
+} kp_extra;
+
+typedef struct kp_value {
+    uint64_t bytes;
+    kp_dtype dtype;
+    bool written;     /* in memory for at least a moment */
+    uint32_t needs;   /* backward passes that read it */
+    uint32_t writer;  /* op that makes it: a copy's is its first reader */
+    uint32_t last;    /* last op whose forward pass reads it, through fused ones; KP_NO: none */
+} kp_value;
+
+/* What an op's backward pass does with gradients. */
+typedef enum kp_back {
+    KP_BACK_PASS,    /* hands the gradient on, fused or in place */
+    KP_BACK_NEW,     /* writes a new one for each input */
+    KP_BACK_WEIGHTY, /* a call: for XLA it first writes the gradient of its own output */
+} kp_back;
+
+typedef struct kp_keep {
+    const kp_graph *graph;
+    const kp_training *training;
+    const kp_profile *profile;
+    const kp_part *part;
+    const kp_sizes *sizes;
+    kp_arena *arena;
+    uint32_t *root;       /* of each tensor */
+    bool *skipped;        /* ops that write nothing: renamed or equal to another */
+    bool *wants;          /* ops whose backward pass runs: a trained weight is at or below them */
+    uint8_t *back;        /* of each op: kp_back */
+    bool *soft;           /* of a root: an op that fuses reads it (XLA) */
+    kp_value *values;     /* 2 x n_tensors */
+    uint32_t *first_need; /* of each op, n_ops + 1 */
+    uint32_t *needs;
+    kp_extra *extras;     /* in the order of their ops */
+    uint32_t *first_extra; /* of each op, n_ops + 1 */
+    uint32_t n_needs, n_extras;
+    size_t cap_needs, cap_extras;
+} kp_keep;
+
+/* Fails with KP_NOMEM. Everything lives in the arena. */
+kp_status kp_keep_make(const kp_graph *graph, const kp_training *training, const kp_part *part,
+                       const kp_sizes *sizes, kp_arena *arena, kp_keep *ret, kp_err *err);
+
+/* ---- shared by keep*.c ---- */
+
+/* True if the op belongs to the part. */
+bool kp_keep_inside(const kp_keep *keep, uint32_t op);
+/* True if any of the op's own weights is trained. */
+bool kp_keep_trains(const kp_graph *graph, const kp_graph_op *op);
+/* Adds a value to the needs of the current op, once; false: out of memory. */
+bool kp_keep_need(kp_keep *keep, uint32_t op, uint32_t value);
+/* Adds a buffer to an op; false: out of memory. */
+bool kp_keep_extra(kp_keep *keep, kp_extra extra);
+bool kp_keep_xla(kp_keep *keep);
+bool kp_keep_eager(kp_keep *keep);
+/* The extras of a recurrent layer, the same for all frameworks: loop or cuDNN. */
+bool kp_keep_rnn(kp_keep *keep, uint32_t op);
+
+#endif

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * planner/estimate/keep_eager.c — what op-by-op runtimes keep, by the profile's tables.
+ *
+ * Every op writes its output, unless it is a view, runs in place or sits inside a fused attention
+ * kernel; each op's backward pass reads what the table says. Storage that several ops keep counts
+ * once. Sources: profile.c. */
+#include "planner/estimate/keep.h"
+
+static kp_keep_rule rule_of(const kp_keep *keep, const kp_graph_op *op)
+{
+    if (op->op == KP_OP_ACT) {
+        kp_keep_rule rule = keep->profile->acts[op->attr.activation];
+        bool none = rule.in == KP_KEEP_NO_INPUT && !rule.out && op->attr.activation != KP_ACT_LINEAR;
+        return none ? keep->profile->acts[KP_ACT_OTHER] : rule;
+    }
+    kp_keep_rule rule = keep->profile->rules[op->op];
+    if (op->op == KP_OP_DROPOUT && !(op->attr.rate > 0)) return (kp_keep_rule){.store = KP_STORE_ALIAS};
+    if (op->op == KP_OP_CAST) {
+        const kp_tensor *x = &keep->graph->tensors[op->in[0]], *y = &keep->graph->tensors[op->out[0]];
+        rule.store = x->dtype == y->dtype ? KP_STORE_ALIAS : KP_STORE_NEW;
+    }
+    if (!keep->profile->flash) return rule;
+    if (op->op == KP_OP_ATTN_SCORES)
+        return (kp_keep_rule){.in = KP_KEEP_ALL, .row = 4, .store = KP_STORE_NONE};
+    if (op->op == KP_OP_ATTN_CONTEXT) rule.out = true;
+    return rule;
+}
+
+/* Dropout, masks and views of scores that a fused attention never writes. */
+static bool inside_fused(const kp_keep *keep, const kp_graph_op *op)
+{
+    if (!keep->profile->flash || !op->n_in || op->op == KP_OP_ATTN_CONTEXT) return false;
+    const kp_tensor *x = &keep->graph->tensors[op->in[0]];
+    return keep->graph->ops[x->op].op == KP_OP_ATTN_SCORES && op->op == KP_OP_DROPOUT;
+}
+
+static bool reads(kp_keep *keep, uint32_t op, uint32_t tensor)
+{
+    uint32_t root = keep->root[tensor];
+    kp_op writer = keep->graph->ops[keep->graph->tensors[root].op].op;
+    bool fused = keep->profile->flash && writer == KP_OP_ATTN_SCORES;
+    return fused || kp_keep_need(keep, op, root);
+}
+
+static bool keep_inputs(kp_keep *keep, uint32_t op, kp_keep_rule rule)
+{
+    const kp_graph_op *o = &keep->graph->ops[op];
+    bool trained = kp_keep_trains(keep->graph, o);
+    uint32_t n = 0;
+    if (rule.in == KP_KEEP_ALL) n = o->n_in;
+    if (rule.in == KP_KEEP_FIRST) n = o->n_in > 0;
+    if (rule.in == KP_KEEP_FOR_WEIGHT) n = trained ? o->n_in > 0 : o->n_weights ? 0 : o->n_in;
+    for (uint32_t k = 0; k < n; k++)
+        if (!reads(keep, op, o->in[k])) return false;
+    return true;
+}
+
+static bool add_bytes(kp_keep *keep, uint32_t op, kp_extra_when when, kp_category category,
+                      const char *what, kp_dtype dtype, uint64_t bytes)
+{
+    uint32_t y = keep->graph->ops[op].out[0];
+    kp_extra made = {op, when, category, what, kp_sizes_tensor(keep->sizes, y), dtype, bytes};
+    return kp_keep_extra(keep, made);
+}
+
+static bool keep_extras(kp_keep *keep, uint32_t op, kp_keep_rule rule)
+{
+    uint32_t y = keep->graph->ops[op].out[0];
+    kp_dtype dtype = keep->graph->tensors[y].dtype;
+    kp_shape shape = kp_sizes_tensor(keep->sizes, y);
+    uint64_t elems = kp_shape_elems(shape, 1), bytes = kp_mul_u64(elems, kp_dtype_bytes(dtype));
+    uint64_t last = shape.rank ? kp_max_u64((uint64_t)shape.dim[shape.rank - 1], 1) : 1;
+    return add_bytes(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, rule.mask == 8 ? "indices" : "mask",
+                     rule.mask == 8 ? KP_INT64 : KP_BOOL, kp_mul_u64(elems, rule.mask)) &&
+           add_bytes(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "intermediate values", dtype,
+                     kp_mul_u64(bytes, rule.copies)) &&
+           add_bytes(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "statistics of rows", KP_FLOAT32,
+                     kp_mul_u64(elems / last, rule.row)) &&
+           add_bytes(keep, op, KP_EXTRA_BACKWARD, KP_CAT_TEMPORARY, "intermediate gradients", dtype,
+                     kp_mul_u64(bytes, rule.moment));
+}
+
+static bool keep_op(kp_keep *keep, uint32_t op)
+{
+    const kp_graph_op *o = &keep->graph->ops[op];
+    if (!o->n_out || o->op == KP_OP_INPUT) return true;
+    kp_keep_rule rule = rule_of(keep, o);
+    bool adds = o->op == KP_OP_ADD || o->op == KP_OP_BIAS_ADD || o->op == KP_OP_CONCAT;
+    keep->back[op] = adds || rule.store != KP_STORE_NEW ? KP_BACK_PASS : KP_BACK_WEIGHTY;
+    if (rule.store == KP_STORE_NONE || inside_fused(keep, o)) {
+        keep->skipped[op] = false;
+        if (rule.store != KP_STORE_NONE) return true;
+    } else if (!keep->skipped[op]) {
+        for (uint32_t k = 0; k < o->n_out; k++) keep->values[o->out[k]].written = true;
+    }
+    if (!keep->wants[op]) return true;
+    if (!keep_inputs(keep, op, rule)) return false;
+    for (uint32_t k = 0; k < o->n_out && rule.out; k++)
+        if (!reads(keep, op, o->out[k])) return false;
+    if (o->op == KP_OP_RNN && !kp_keep_rnn(keep, op)) return false;
+    return keep_extras(keep, op, rule);
+}
+
+/* Takes over the storage of the first input: a view always, an op in place if it is the only
+ * reader, the input's own op does not keep its output, and this one does not keep its input. */
+static bool takes_over(const kp_keep *keep, const kp_graph_op *op)
+{
+    if (!op->n_in || op->n_out != 1) return false;
+    kp_keep_rule rule = rule_of(keep, op);
+    const kp_tensor *x = &keep->graph->tensors[op->in[0]], *y = &keep->graph->tensors[op->out[0]];
+    if (!kp_keep_inside(keep, x->op)) return false;
+    if (rule.store == KP_STORE_ALIAS) return true;
+    if (rule.store != KP_STORE_IN_PLACE || x->n_uses != 1 || x->dtype != y->dtype) return false;
+    const kp_tensor *root = &keep->graph->tensors[keep->root[op->in[0]]];
+    const kp_graph_op *writer = &keep->graph->ops[x->op], *first = &keep->graph->ops[root->op];
+    if (first->op == KP_OP_INPUT || rule_of(keep, writer).out || rule_of(keep, first).out) return false;
+    return root->n_uses == 1 && rule.in == KP_KEEP_NO_INPUT;
+}
+
+bool kp_keep_eager(kp_keep *keep)
+{
+    const kp_graph *g = keep->graph;
+    for (uint32_t i = keep->part->first_op; i < keep->part->end_op; i++) {
+        if (!takes_over(keep, &g->ops[i])) continue;
+        keep->root[g->ops[i].out[0]] = keep->root[g->ops[i].in[0]];
+        keep->skipped[i] = true;
+    }
+    for (uint32_t i = 0; i < g->n_ops; i++) {
+        keep->first_need[i] = keep->n_needs;
+        keep->first_extra[i] = keep->n_extras;
+        if (kp_keep_inside(keep, i) && !keep_op(keep, i)) return false;
+    }
+    keep->first_need[g->n_ops] = keep->n_needs;
+    keep->first_extra[g->n_ops] = keep->n_extras;
+    return true;
+}

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * planner/estimate/keep_xla.c — what XLA:GPU keeps from the forward for the backward pass.
+ *
+ * XLA fuses all elementwise work and reductions and computes it again in the backward fusions.
+ * Memory is written at the edges of calls that it cannot fuse into. Two kinds of values are kept:
+ *   z  the output of a weighty op, if a curved op or a max pooling reads it, through linear ones
+ *   a  the input of a weighty op whose weights are trained
+ * so convolution, normalisation and ReLU cost two buffers, not three. Further buffers: the zeros of
+ * a ReLU before a max pooling, GELU's factor, BatchNormalization of few rows, scores of attention,
+ * every step of a recurrent loop, the dense gradient of an embedding.
+ * Source: buffer assignments of XLA:GPU for Keras 3.15 train steps on an H100. */
+#include "planner/estimate/keep.h"
+
+#define FEW_ROWS 2048 /* below so many rows BatchNormalization keeps x - mean */
+
+typedef enum node_kind { NODE_INPUT, NODE_WEIGHTY, NODE_CURVED, NODE_LINEAR, NODE_POOL, NODE_AVERAGE } node_kind;
+
+static bool windowed(const kp_graph_op *op)
+{
+    for (unsigned i = 0; i < op->attr.spatial; i++)
+        if (op->attr.kernel[i] > 1) return true;
+    return false;
+}
+
+static node_kind kind_of(const kp_graph_op *op)
+{
+    if (op->op == KP_OP_POOL_MAX) return op->attr.kernel[0] == 0 ? NODE_CURVED : windowed(op) ? NODE_POOL : NODE_LINEAR;
+    if (op->op == KP_OP_POOL_AVG) return op->attr.kernel[0] == 0 ? NODE_LINEAR : NODE_AVERAGE;
+    static const node_kind kinds[KP_KIND_COUNT] = {
+        [KP_KIND_INPUT] = NODE_INPUT,   [KP_KIND_WEIGHTY] = NODE_WEIGHTY, [KP_KIND_CURVED] = NODE_CURVED,
+        [KP_KIND_LINEAR] = NODE_LINEAR, [KP_KIND_POOL] = NODE_POOL,       [KP_KIND_GATHER] = NODE_CURVED,
+        [KP_KIND_LOOP] = NODE_CURVED,   [KP_KIND_VIEW] = NODE_LINEAR,
+    };
+    return kinds[kp_op_rows[op->op].kind];
+}
+
+static bool weighty(const kp_graph_op *op)
+{
+    return kp_op_rows[op->op].kind == KP_KIND_WEIGHTY;
+}
+
+/* ---- equal steps on equal values are one ---- */
+
+static bool same_step(const kp_keep *keep, const kp_graph_op *a, const kp_graph_op *b)
+{
+    if (a->op != b->op || a->n_in != b->n_in || a->n_out != 1 || b->n_out != 1) return false;
+    if (a->n_weights || b->n_weights || memcmp(&a->attr, &b->attr, sizeof(a->attr))) return false;
+    for (uint32_t k = 0; k < a->n_in; k++)
+        if (keep->root[a->in[k]] != keep->root[b->in[k]]) return false;
+    return kp_shape_equal(keep->graph->tensors[a->out[0]].shape, keep->graph->tensors[b->out[0]].shape);
+}
+
+/* The output that an earlier equal step made, or KP_NO. `next` chains the readers of a root. */
+static uint32_t equal_output(const kp_keep *keep, uint32_t op, const uint32_t *head, const uint32_t *next)
+{
+    const kp_graph_op *o = &keep->graph->ops[op];
+    node_kind kind = kind_of(o);
+    if (!o->n_in || o->op == KP_OP_DROPOUT || kind == NODE_WEIGHTY || kind == NODE_INPUT) return KP_NO;
+    unsigned tries = 0;
+    for (uint32_t r = head[keep->root[o->in[0]]]; r != KP_NO && tries < 64; r = next[r], tries++)
+        if (same_step(keep, o, &keep->graph->ops[r])) return keep->root[keep->graph->ops[r].out[0]];
+    return KP_NO;
+}
+
+/* An op that leaves its input where it is: a view, a bias folded into the product before it. */
+static bool renames(const kp_keep *keep, const kp_graph_op *op)
+{
+    if (op->n_in != 1 || op->n_out != 1) return false;
+    const kp_tensor *x = &keep->graph->tensors[op->in[0]], *y = &keep->graph->tensors[op->out[0]];
+    if (op->op == KP_OP_VIEW) return true;
+    if (op->op == KP_OP_CAST) return x->dtype == y->dtype;
+    if (op->op == KP_OP_DROPOUT) return !(op->attr.rate > 0);
+    return op->op == KP_OP_BIAS_ADD && x->n_uses == 1 && weighty(&keep->graph->ops[x->op]);
+}
+
+static bool find_roots(kp_keep *keep)
+{
+    const kp_graph *g = keep->graph;
+    uint32_t *head = KP_NEW(keep->arena, uint32_t, g->n_tensors), *next = KP_NEW(keep->arena, uint32_t, g->n_ops);
+    if (!head || !next) return false;
+    for (uint32_t t = 0; t < g->n_tensors; t++) head[t] = KP_NO;
+    for (uint32_t i = 0; i < g->n_ops; i++) {
+        const kp_graph_op *op = &g->ops[i];
+        uint32_t same = renames(keep, op) ? keep->root[op->in[0]] : equal_output(keep, i, head, next);
+        /* A stage cannot rename what another stage holds. */
+        if (same != KP_NO && kp_keep_inside(keep, i) == kp_keep_inside(keep, g->tensors[same].op)) {
+            keep->root[op->out[0]] = same;
+            keep->skipped[i] = true;
+            continue;
+        }
+        if (!op->n_in) continue;
+        uint32_t x = keep->root[op->in[0]];
+        next[i] = head[x];
+        head[x] = i;
+    }
+    return true;
+}
+
+/* ---- z ---- */
+
+/* Convolutions whose output cuDNN adds to a shortcut in place: the last such input of an ADD. */
+static uint32_t added_conv(const kp_keep *keep, const kp_graph_op *op)
+{
+    if (op->op != KP_OP_ADD || op->n_in < 2) return KP_NO;
+    for (uint32_t k = op->n_in; k-- > 0;) {
+        uint32_t x = keep->root[op->in[k]], writer = keep->graph->tensors[x].op;
+        const kp_graph_op *conv = &keep->graph->ops[writer];
+        bool plain = conv->op == KP_OP_CONV && conv->attr.spatial == 2 && !strcmp(conv->part, "");
+        if (plain && kp_keep_inside(keep, writer)) return writer;
+    }
+    return KP_NO;
+}
+
+typedef struct xla_marks {
+    bool *curved_reader; /* of a root: a curved op or a max pooling reads it, through linear ones */
+    bool *in_place;      /* ops: convolutions that an ADD overwrites */
+    bool *adds;          /* ops: such ADDs */
+} xla_marks;
+
+static void mark_reader(kp_keep *keep, xla_marks *m, uint32_t reader, uint32_t root)
+{
+    const kp_graph_op *op = &keep->graph->ops[reader];
+    node_kind kind = m->adds[reader] ? NODE_WEIGHTY : kind_of(op);
+    if (kind == NODE_CURVED || kind == NODE_POOL) m->curved_reader[root] = true;
+    if (kind == NODE_LINEAR && m->curved_reader[keep->root[op->out[0]]]) m->curved_reader[root] = true;
+    if (kind == NODE_CURVED || kind == NODE_LINEAR) keep->soft[root] = true;
+}
+
+static void find_readers(kp_keep *keep, xla_marks *m)
+{
+    const kp_graph *g = keep->graph;
+    for (uint32_t i = keep->part->first_op; i < keep->part->end_op; i++) {
+        uint32_t conv = keep->skipped[i] ? KP_NO : added_conv(keep, &g->ops[i]);
+        if (conv == KP_NO) continue;
+        m->adds[i] = m->in_place[conv] = true;
+    }
+    for (uint32_t i = 0; i < g->n_outputs; i++)
+        if (kp_keep_inside(keep, g->tensors[g->outputs[i]].op)) m->curved_reader[keep->root[g->outputs[i]]] = true;
+    for (uint32_t i = keep->part->end_op; i-- > keep->part->first_op;) {
+        if (keep->skipped[i]) continue;
+        for (uint32_t k = 0; k < g->ops[i].n_in; k++)
+            mark_reader(keep, m, i, keep->root[g->ops[i].in[k]]);
+    }
+}
+
+/* ---- a ---- */
+
+static int64_t odd_padding(const kp_graph_op *conv, unsigned axis, int64_t size)
+{
+    int64_t stride = conv->attr.strides[axis] ? conv->attr.strides[axis] : 1;
+    int64_t dilation = conv->attr.dilation[axis] ? conv->attr.dilation[axis] : 1;
+    int64_t window = ((int64_t)conv->attr.kernel[axis] - 1) * dilation + 1;
+    int64_t pad = ((size + stride - 1) / stride - 1) * stride + window - size;
+    return pad > 0 ? pad % 2 : 0;
+}
+
+/* What a weighty op reads below zero padding, and the elements of the copy that uneven padding
+ * makes (0: none; even padding goes into cuDNN). */
+static uint32_t under_padding(const kp_keep *keep, const kp_graph_op *op, uint64_t *ret_elems)
+{
+    const kp_graph *g = keep->graph;
+    uint32_t root = keep->root[op->in[0]];
+    int64_t extra[3] = {0};
+    bool padded = false;
+    const kp_graph_op *below = &g->ops[g->tensors[root].op];
+    while (below->op == KP_OP_PAD && kp_keep_inside(keep, g->tensors[root].op)) {
+        for (unsigned i = 0; i < below->attr.spatial && i < 3; i++)
+            extra[i] += below->attr.pad[i][1] > below->attr.pad[i][0] ? below->attr.pad[i][1] - below->attr.pad[i][0]
+                                                                      : below->attr.pad[i][0] - below->attr.pad[i][1];
+        root = keep->root[below->in[0]];
+        below = &g->ops[g->tensors[root].op];
+        padded = true;
+    }
+    kp_shape shape = kp_sizes_tensor(keep->sizes, root);
+    unsigned first = op->attr.channels_first ? 2 : 1;
+    bool conv = op->op == KP_OP_CONV || op->op == KP_OP_CONV_DEPTHWISE;
+    bool any = false;
+    for (unsigned i = 0; i < op->attr.spatial && first + i < shape.rank; i++) {
+        if (!padded && conv && op->attr.same_padding) extra[i] = odd_padding(op, i, shape.dim[first + i]);
+        any |= extra[i] != 0;
+        shape.dim[first + i] += extra[i];
+    }
+    *ret_elems = any ? kp_shape_elems(shape, 1) : 0;
+    return root;
+}
+
+static bool need_input(kp_keep *keep, const xla_marks *m, uint32_t op)
+{
+    const kp_graph *g = keep->graph;
+    const kp_graph_op *o = &g->ops[op];
+    uint64_t elems;
+    uint32_t root = under_padding(keep, o, &elems), writer = g->tensors[root].op;
+    kp_dtype dtype = g->tensors[o->out[0]].dtype, own = g->tensors[root].dtype;
+    bool input = g->ops[writer].op == KP_OP_INPUT || !kp_keep_inside(keep, writer);
+    bool cast = input && kp_dtype_is_float(own) && own != dtype;
+    bool own_copy = elems && (input || (weighty(&g->ops[writer]) && !m->adds[writer]));
+    if (!own_copy && !cast) {
+        kp_value *v = &keep->values[root];
+        if (elems) v->bytes = kp_max_u64(v->bytes, kp_mul_u64(elems, kp_dtype_bytes(v->dtype)));
+        return kp_keep_need(keep, op, root);
+    }
+    kp_value *copy = &keep->values[g->n_tensors + root];
+    uint64_t bytes = kp_mul_u64(elems ? elems : kp_sizes_tensor_elems(keep->sizes, root), kp_dtype_bytes(dtype));
+    copy->bytes = kp_max_u64(copy->bytes, bytes);
+    copy->dtype = dtype;
+    if (copy->writer == KP_NO) copy->writer = op;
+    return kp_keep_need(keep, op, g->n_tensors + root);
+}
+
+/* ---- further buffers ---- */
+
+static bool extra(kp_keep *keep, uint32_t op, kp_extra_when when, kp_category category, const char *what,
+                  uint32_t tensor, uint64_t times, kp_dtype dtype)
+{
+    uint64_t elems = kp_sizes_tensor_elems(keep->sizes, tensor);
+    kp_extra made = {op, when, category, what, kp_sizes_tensor(keep->sizes, tensor), dtype,
+                     kp_mul_u64(kp_mul_u64(elems, kp_dtype_bytes(dtype)), times)};
+    return kp_keep_extra(keep, made);
+}
+
+static bool pool_extras(kp_keep *keep, uint32_t op)
+{
+    const kp_graph *g = keep->graph;
+    const kp_graph_op *o = &g->ops[op];
+    uint32_t x = keep->root[o->in[0]];
+    kp_dtype dtype = g->tensors[x].dtype;
+    bool relu = g->ops[g->tensors[x].op].op == KP_OP_RELU && kp_keep_inside(keep, g->tensors[x].op);
+    if (relu && !extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "zeros of the ReLU and of the pooling's gradient",
+                       x, 2, dtype))
+        return false;
+    return extra(keep, op, KP_EXTRA_BACKWARD, KP_CAT_TEMPORARY, "window positions", o->out[0], 5, KP_INT32);
+}
+
+static bool norm_extras(kp_keep *keep, uint32_t op)
+{
+    uint32_t y = keep->graph->ops[op].out[0];
+    kp_shape shape = kp_sizes_tensor(keep->sizes, y);
+    uint64_t channels = shape.rank ? (uint64_t)shape.dim[shape.rank - 1] : 1;
+    bool few = channels && kp_shape_elems(shape, 1) / channels < FEW_ROWS;
+    return !few || extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "input less its mean", y, 1, KP_FLOAT32);
+}
+
+static bool table_extras(kp_keep *keep, uint32_t op)
+{
+    const kp_graph_op *o = &keep->graph->ops[op];
+    if (!kp_keep_trains(keep->graph, o)) return true;
+    kp_shape shape = kp_sizes_weight(keep->sizes, o->weights[0]);
+    kp_extra made = {op, KP_EXTRA_START, KP_CAT_GRADIENTS, "dense gradient of the table", shape, KP_FLOAT32,
+                     kp_mul_u64(kp_shape_elems(shape, 1), 4)};
+    return kp_keep_extra(keep, made);
+}
+
+static bool curved_extras(kp_keep *keep, uint32_t op)
+{
+    const kp_graph_op *o = &keep->graph->ops[op];
+    kp_dtype dtype = keep->graph->tensors[o->out[0]].dtype;
+    bool gelu = o->op == KP_OP_ACT && o->attr.activation == KP_ACT_GELU;
+    if (o->op == KP_OP_BATCHNORM) return norm_extras(keep, op);
+    if (o->op == KP_OP_GATHER) return table_extras(keep, op);
+    if (gelu)
+        return extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "factor of GELU", o->out[0],
+                     dtype == KP_FLOAT32 ? 1 : 2, dtype);
+    if (o->op != KP_OP_RNN) return true;
+    keep->values[o->out[0]].written = true;
+    if (!extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "input, time first", o->in[0], 1, dtype)) return false;
+    if (o->attr.return_sequences && !kp_keep_need(keep, op, keep->root[o->out[0]])) return false;
+    return kp_keep_rnn(keep, op);
+}
+
+static bool keep_op(kp_keep *keep, xla_marks *m, uint32_t op)
+{
+    static const uint8_t back_of[] = {
+        [NODE_INPUT] = KP_BACK_PASS,  [NODE_WEIGHTY] = KP_BACK_WEIGHTY, [NODE_CURVED] = KP_BACK_PASS,
+        [NODE_LINEAR] = KP_BACK_PASS, [NODE_POOL] = KP_BACK_NEW,        [NODE_AVERAGE] = KP_BACK_NEW,
+    };
+    const kp_graph *g = keep->graph;
+    const kp_graph_op *o = &g->ops[op];
+    node_kind kind = m->adds[op] ? NODE_WEIGHTY : kind_of(o);
+    uint32_t y = o->n_out ? keep->root[o->out[0]] : KP_NO;
+    bool z = y != KP_NO && (kind == NODE_WEIGHTY || kind == NODE_AVERAGE);
+    if (z) keep->values[y].written = true;
+    keep->back[op] = m->adds[op] ? KP_BACK_PASS : back_of[kind];
+    if (kind == NODE_POOL || o->op == KP_OP_OPAQUE) keep->values[y].written = true;
+    if (!keep->wants[op]) return true;
+    if (z && m->curved_reader[y] && !m->in_place[op] && !kp_keep_need(keep, op, y)) return false;
+    if (kind == NODE_POOL) return pool_extras(keep, op);
+    if (kind == NODE_CURVED) return curved_extras(keep, op);
+    if (kind != NODE_WEIGHTY || m->adds[op]) return true;
+    if (kp_keep_trains(g, o)) return need_input(keep, m, op);
+    if (o->n_weights) return true;
+    for (uint32_t k = 0; k < o->n_in; k++)
+        if (!kp_keep_need(keep, op, keep->root[o->in[k]])) return false;
+    /* A dropout behind the softmax fuses with it: then the output stands for the scores. */
+    if (o->op != KP_OP_ATTN_SCORES || m->curved_reader[y]) return true;
+    return extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "scores before the softmax", o->out[0], 1,
+                 g->tensors[o->out[0]].dtype);
+}
+
+bool kp_keep_xla(kp_keep *keep)
+{
+    const kp_graph *g = keep->graph;
+    xla_marks m = {KP_NEW(keep->arena, bool, g->n_tensors), KP_NEW(keep->arena, bool, g->n_ops),
+                   KP_NEW(keep->arena, bool, g->n_ops)};
+    if (!m.curved_reader || !m.in_place || !m.adds || !find_roots(keep)) return false;
+    find_readers(keep, &m);
+    for (uint32_t i = 0; i < g->n_ops; i++) {
+        keep->first_need[i] = keep->n_needs;
+        keep->first_extra[i] = keep->n_extras;
+        if (kp_keep_inside(keep, i) && !keep->skipped[i] && !keep_op(keep, &m, i)) return false;
+    }
+    keep->first_need[g->n_ops] = keep->n_needs;
+    keep->first_extra[g->n_ops] = keep->n_extras;
+    for (uint32_t i = 0; i < g->n_outputs; i++)
+        if (kp_keep_inside(keep, g->tensors[g->outputs[i]].op)) keep->values[keep->root[g->outputs[i]]].written = true;
+    return true;
+}

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+#include "planner/estimate/memory.h"
+#include "planner/estimate/taping.h"
+
+/* What stands outside the tape: the same in every phase. */
+typedef struct outside {
+    kp_categories bytes, low, high;
+    uint64_t inside; /* of bytes: what the framework's own allocator hands out */
+} outside;
+
+#define MIB ((uint64_t)1 << 20)
+
+static bool has_kind(const kp_tape *tape, bool convolutions)
+{
+    for (uint32_t i = tape->part.first_op; i < tape->part.end_op; i++) {
+        kp_op op = tape->graph->ops[i].op;
+        bool conv = op == KP_OP_CONV || op == KP_OP_CONV_DEPTHWISE || op == KP_OP_CONV_TRANSPOSE;
+        if (convolutions ? conv : kp_op_rows[op].kind == KP_KIND_WEIGHTY || op == KP_OP_RNN) return true;
+    }
+    return false;
+}
+
+/* NCCL per communicator: 12 MiB a channel and peer of the ring; 24 channels over NVLink, 4 over
+ * PCIe (init.cc, p2p.cc). Connections are made at first use, so the low bound has one channel. */
+static void add_nccl(const kp_tape *tape, const kp_device *device, outside *o)
+{
+    const kp_strategy *s = &tape->part.strategy;
+    uint64_t groups = (uint64_t)(s->dp > 1) + (s->tp > 1) + (s->pp > 1);
+    uint64_t channels = device->kind->link_bytes_per_s >= 1e11 ? 24 : 4;
+    o->bytes.bytes[KP_CAT_COMMUNICATION] = groups * channels * 12 * MIB;
+    o->low.bytes[KP_CAT_COMMUNICATION] = groups * 12 * MIB;
+    o->high.bytes[KP_CAT_COMMUNICATION] = 2 * groups * channels * 12 * MIB;
+}
+
+static void add_space(const kp_tape *tape, const kp_profile *p, const kp_device *device, outside *o)
+{
+    bool products = has_kind(tape, false), convolutions = has_kind(tape, true);
+    uint64_t space = p->products_space || !products ? 0 : kp_profile_space(p, device);
+    o->inside = space;
+    o->bytes.bytes[KP_CAT_WORKSPACE] = space + (convolutions ? p->conv_bytes : 0);
+    o->low.bytes[KP_CAT_WORKSPACE] = space;
+    o->high.bytes[KP_CAT_WORKSPACE] = space + (convolutions ? p->conv_high_bytes : 0);
+}
+
+static void add_runtime(const kp_tape *tape, const kp_profile *p, outside *o)
+{
+    o->bytes.bytes[KP_CAT_RUNTIME] = p->runtime_bytes;
+    o->low.bytes[KP_CAT_RUNTIME] = p->runtime_low_bytes;
+    o->high.bytes[KP_CAT_RUNTIME] = p->runtime_high_bytes;
+    for (uint32_t i = 0; i < tape->n_buffers && p->prefetch; i++) /* the next batch */
+        if (tape->buffers[i].category == KP_CAT_INPUTS)
+            o->bytes.bytes[KP_CAT_INPUTS] += tape->buffers[i].bytes;
+    o->low.bytes[KP_CAT_INPUTS] = o->high.bytes[KP_CAT_INPUTS] = o->bytes.bytes[KP_CAT_INPUTS];
+}
+
+/* ---- the replay ---- */
+
+typedef struct replay {
+    const kp_tape *tape;
+    kp_categories now, peak;
+    uint64_t total, peak_total, phase[KP_PHASE_COUNT];
+    uint32_t peak_event, peak_step;
+} replay;
+
+static void run_event(replay *r, uint32_t event, uint32_t step)
+{
+    const kp_tape_event *e = &r->tape->events[event];
+    const kp_tape_buffer *b = &r->tape->buffers[e->buffer];
+    uint64_t *phase = &r->phase[r->tape->steps[step].phase];
+    if (!e->alloc) {
+        r->now.bytes[b->category] -= b->bytes;
+        r->total -= b->bytes;
+        return;
+    }
+    r->now.bytes[b->category] += b->bytes;
+    r->total += b->bytes;
+    *phase = kp_max_u64(*phase, r->total);
+    if (r->total <= r->peak_total) return;
+    r->peak_total = r->total;
+    r->peak = r->now;
+    r->peak_event = event;
+    r->peak_step = step;
+}
+
+static void run(replay *r)
+{
+    for (uint32_t i = 0; i < r->tape->n_steps; i++) {
+        const kp_tape_step *s = &r->tape->steps[i];
+        r->phase[s->phase] = kp_max_u64(r->phase[s->phase], r->total);
+        for (uint32_t e = s->first_event; e < s->first_event + s->n_events; e++) run_event(r, e, i);
+    }
+}
+
+/* ---- what is alive at the peak ---- */
+
+typedef struct alive_buffer {
+    uint64_t bytes;
+    uint32_t id;
+} alive_buffer;
+
+static int larger_first(const void *x, const void *y)
+{
+    const alive_buffer *a = x, *b = y;
+    if (a->bytes != b->bytes) return a->bytes > b->bytes ? -1 : 1;
+    return a->id < b->id ? -1 : a->id > b->id;
+}
+
+static kp_status find_live(const replay *r, kp_arena *arena, kp_memory *ret, kp_err *err)
+{
+    const kp_tape *tape = r->tape;
+    bool *alive = KP_NEW(arena, bool, tape->n_buffers);
+    alive_buffer *list = KP_NEW(arena, alive_buffer, tape->n_buffers);
+    uint32_t *live = KP_NEW(arena, uint32_t, tape->n_buffers), n = 0;
+    if (!alive || !list || !live) return kp_nomem(err);
+    for (uint32_t e = 0; e <= r->peak_event && e < tape->n_events; e++)
+        alive[tape->events[e].buffer] = tape->events[e].alloc;
+    for (uint32_t i = 0; i < tape->n_buffers; i++)
+        if (alive[i]) list[n++] = (alive_buffer){tape->buffers[i].bytes, i};
+    qsort(list, n, sizeof(*list), larger_first);
+    for (uint32_t i = 0; i < n; i++) live[i] = list[i].id;
+    ret->live = live;
+    ret->n_live = n;
+    return KP_OK;
+}
+
+/* ---- whose it is ---- */
+
+static void count_buffer(kp_layer_bytes *l, const kp_tape_buffer *b, kp_phase phase)
+{
+    if (b->category == KP_CAT_OPTIMIZER) l->optimizer += b->bytes;
+    if (b->category == KP_CAT_WEIGHTS && phase == KP_PHASE_LOAD) l->weights += b->bytes;
+    if (b->category == KP_CAT_ACTIVATIONS && phase == KP_PHASE_FORWARD) l->activations += b->bytes;
+}
+
+/* Own states and kept outputs of every layer over the whole step, wherever the peak is. Gradients
+ * count once a weight, even where XLA holds them one at a time. */
+static kp_status layer_bytes(const kp_tape *tape, const kp_training *training, kp_arena *arena,
+                             kp_memory *ret, kp_err *err)
+{
+    const kp_graph *g = tape->graph;
+    kp_layer_bytes *layers = KP_NEW(arena, kp_layer_bytes, g->n_layers);
+    if (!layers) return kp_nomem(err);
+    for (uint32_t i = 0; i < tape->n_steps; i++) {
+        const kp_tape_step *s = &tape->steps[i];
+        for (uint32_t e = s->first_event; e < s->first_event + s->n_events; e++) {
+            const kp_tape_buffer *b = &tape->buffers[tape->events[e].buffer];
+            if (tape->events[e].alloc && b->layer != KP_NO) count_buffer(&layers[b->layer], b, s->phase);
+        }
+    }
+    kp_taping t = {.graph = g, .training = training, .part = &tape->part,
+                   .profile = kp_profile_of(training->framework)};
+    KP_TRY(kp_sizes_make(g, &tape->part, arena, &t.sizes, err));
+    for (uint32_t w = 0; w < g->n_weights; w++) {
+        kp_layer_bytes *l = &layers[g->weights[w].layer];
+        kp_dtype dtype;
+        if (!g->weights[w].trainable || !l->weights) continue;
+        l->gradients += kp_ceil_div(kp_taping_grad_bytes(&t, w, &dtype), kp_taping_shards(&t, 2));
+    }
+    ret->layers = layers;
+    return KP_OK;
+}
+
+/* ---- bounds ---- */
+
+static uint64_t times(uint64_t bytes, double factor)
+{
+    return (uint64_t)((double)bytes * factor);
+}
+
+/* State and inputs are arithmetic; the rest of the tape is a model with an error, the constants
+ * have ranges of their own. */
+static void bounds(const replay *r, const replay *late, const kp_profile *p, const outside *o, kp_memory *m)
+{
+    const uint64_t *b = r->peak.bytes;
+    uint64_t exact = b[KP_CAT_WEIGHTS] + b[KP_CAT_OPTIMIZER] + b[KP_CAT_INPUTS];
+    uint64_t rest = r->peak_total - exact;
+    uint64_t most = late && late->peak_total > r->peak_total ? late->peak_total - r->peak_total : 0;
+    uint64_t low = exact + times(rest, 1 - p->error_low), high = exact + times(rest, 1 + p->error_high) + most;
+    m->low_bytes = low + times(low, p->waste_low) + kp_categories_sum(&o->low);
+    m->high_bytes = high + times(high, p->waste_high) + kp_categories_sum(&o->high);
+}
+
+static void finish(const replay *r, const kp_profile *p, const outside *o, kp_memory *m)
+{
+    m->peak = r->peak;
+    for (int c = 0; c < KP_CAT_COUNT; c++) m->peak.bytes[c] += o->bytes.bytes[c];
+    m->allocated_bytes = r->peak_total + o->inside;
+    m->peak.bytes[KP_CAT_FRAGMENTATION] += times(m->allocated_bytes, p->waste);
+    m->reserved_bytes = m->allocated_bytes + times(m->allocated_bytes, p->waste);
+    uint64_t constants = kp_categories_sum(&m->peak) - r->peak_total;
+    for (int i = 0; i < KP_PHASE_COUNT; i++) m->phase_bytes[i] = r->phase[i] + constants;
+    const kp_tape_step *s = &r->tape->steps[r->peak_step];
+    m->phase = s->phase;
+    m->op = s->op;
+    m->layer = s->op == KP_NO ? KP_NO : r->tape->graph->ops[s->op].layer;
+}
+
+/* The process on its host: the runtime, the weights while they are loaded or saved, the batches. */
+static uint64_t host_bytes(const kp_tape *tape, const kp_training *training)
+{
+    uint64_t weights = 0, batch = 0, runtime = 2048 * MIB;
+    for (uint32_t i = 0; i < tape->n_buffers; i++) {
+        const kp_tape_buffer *b = &tape->buffers[i];
+        bool state = b->category == KP_CAT_WEIGHTS && b->op == KP_NO && i < tape->steps[0].first_event + tape->steps[0].n_events;
+        if (state) weights += b->bytes;
+        if (b->category == KP_CAT_INPUTS) batch += b->bytes;
+    }
+    bool ram = training->data == KP_DATA_RAM && training->samples != UINT64_MAX;
+    uint64_t samples = ram ? training->samples : 3 * training->batch;
+    uint64_t data = kp_mul_u64(batch / kp_max_u64(tape->part.strategy.micro_batch, 1), samples);
+    return kp_add_u64(kp_add_u64(runtime, weights), data);
+}
+
+kp_status kp_memory_replay(const kp_tape *tape, const kp_training *training, const kp_device *device,
+                           kp_arena *arena, kp_memory *ret, kp_err *err)
+{
+    const kp_profile *p = kp_profile_of(training->framework);
+    outside o = {0};
+    replay r = {.tape = tape}, late = {0};
+    kp_memory m = {0};
+    run(&r);
+    if (p->xla) { /* both schedules of XLA: the difference is in the bounds */
+        kp_arena_mark mark = kp_arena_tell(arena);
+        kp_tape other;
+        KP_TRY(kp_tape_run(tape->graph, training, &tape->part, true, arena, &other, err));
+        late.tape = &other;
+        run(&late);
+        late.tape = NULL;
+        kp_arena_rewind(arena, mark);
+    }
+    add_nccl(tape, device, &o);
+    add_space(tape, p, device, &o);
+    add_runtime(tape, p, &o);
+    finish(&r, p, &o, &m);
+    bounds(&r, p->xla ? &late : NULL, p, &o, &m);
+    uint64_t peak = kp_categories_sum(&m.peak);
+    m.low_bytes = kp_min_u64(m.low_bytes, peak);
+    m.high_bytes = kp_max_u64(m.high_bytes, peak);
+    KP_TRY(find_live(&r, arena, &m, err));
+    KP_TRY(layer_bytes(tape, training, arena, &m, err));
+    m.host_bytes = host_bytes(tape, training);
+    *ret = m;
+    return KP_OK;
+}
+
+kp_status kp_memory_of(const kp_graph *graph, const kp_training *training, const kp_part *part,
+                       const kp_device *device, kp_arena *arena, kp_memory *ret, kp_err *err)
+{
+    kp_tape tape;
+    KP_TRY(kp_tape_make(graph, training, part, arena, &tape, err));
+    return kp_memory_replay(&tape, training, device, arena, ret, err);
+}
+
+kp_verdict_fit kp_memory_fit(const kp_memory *memory, uint64_t usable_bytes)
+{
+    if (memory->high_bytes <= usable_bytes) return KP_FIT_FITS;
+    return memory->low_bytes > usable_bytes ? KP_FIT_NO : KP_FIT_TIGHT;
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+#include "planner/estimate/profile.h"
+#include <assert.h>
+
+#define MIB ((uint64_t)1 << 20)
+
+/* What the backward pass reads, op by op. torch: tools/autograd/derivatives.yaml and
+ * saved_tensors_hooks; BatchNorm's and LayerNorm's statistics are two float32 values a row. */
+/* clang-format off */
+static const kp_keep_rule torch_rules[KP_OP_COUNT] = {
+    /*                      input                out  mask copies row moment store */
+    [KP_OP_MATMUL]         = {KP_KEEP_FOR_WEIGHT, 0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_CONV]           = {KP_KEEP_FOR_WEIGHT, 0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_CONV_DEPTHWISE] = {KP_KEEP_FOR_WEIGHT, 0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_CONV_TRANSPOSE] = {KP_KEEP_FOR_WEIGHT, 0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_ATTN_SCORES]    = {KP_KEEP_ALL,        1, 0, 0, 0, 1, KP_STORE_NEW},
+    [KP_OP_ATTN_CONTEXT]   = {KP_KEEP_ALL,        0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_GATHER]         = {KP_KEEP_FIRST,      0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_BIAS_ADD]       = {KP_KEEP_NO_INPUT,   0, 0, 0, 0, 0, KP_STORE_IN_PLACE},
+    [KP_OP_RELU]           = {KP_KEEP_NO_INPUT,   1, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_SOFTMAX]        = {KP_KEEP_NO_INPUT,   1, 0, 0, 0, 1, KP_STORE_NEW},
+    [KP_OP_BATCHNORM]      = {KP_KEEP_FIRST,      0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_LAYERNORM]      = {KP_KEEP_FIRST,      0, 0, 0, 8, 0, KP_STORE_NEW},
+    [KP_OP_RMSNORM]        = {KP_KEEP_FIRST,      0, 0, 0, 4, 0, KP_STORE_NEW},
+    [KP_OP_GROUPNORM]      = {KP_KEEP_FIRST,      0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_SCALE]          = {KP_KEEP_FIRST,      0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_DROPOUT]        = {KP_KEEP_NO_INPUT,   0, 1, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_MUL]            = {KP_KEEP_ALL,        0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_MAXMIN]         = {KP_KEEP_ALL,        0, 1, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_MATH]           = {KP_KEEP_ALL,        1, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_TRANSPOSE]      = {KP_KEEP_NO_INPUT,   0, 0, 0, 0, 0, KP_STORE_ALIAS},
+    [KP_OP_POOL_MAX]       = {KP_KEEP_FIRST,      0, 8, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_POOL_AVG]       = {KP_KEEP_FIRST,      0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_RNN]            = {KP_KEEP_FIRST,      1, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_VIEW]           = {KP_KEEP_NO_INPUT,   0, 0, 0, 0, 0, KP_STORE_ALIAS},
+    [KP_OP_OPAQUE]         = {KP_KEEP_FIRST,      1, 0, 0, 0, 0, KP_STORE_NEW},
+};
+static const kp_keep_rule torch_acts[KP_ACT_COUNT] = {
+    [KP_ACT_SIGMOID]     = {KP_KEEP_NO_INPUT, 1, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_ACT_TANH]        = {KP_KEEP_NO_INPUT, 1, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_ACT_EXPONENTIAL] = {KP_KEEP_NO_INPUT, 1, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_ACT_LOG_SOFTMAX] = {KP_KEEP_NO_INPUT, 1, 0, 0, 0, 1, KP_STORE_NEW},
+    [KP_ACT_RELU6]       = {KP_KEEP_FIRST,    0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_ACT_LEAKY_RELU]  = {KP_KEEP_FIRST,    0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_ACT_GELU]        = {KP_KEEP_FIRST,    0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_ACT_SILU]        = {KP_KEEP_FIRST,    0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_ACT_OTHER]       = {KP_KEEP_FIRST,    1, 0, 0, 0, 0, KP_STORE_NEW},
+};
+/* TensorFlow's graph: what the gradient ops consume (pywrap_gradient_exclusions.cc, traced graphs
+ * of Keras 3); Keras's BatchNormalization and LayerNormalization are composites there. */
+static const kp_keep_rule tf_rules[KP_OP_COUNT] = {
+    [KP_OP_MATMUL]         = {KP_KEEP_FOR_WEIGHT, 0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_CONV]           = {KP_KEEP_FOR_WEIGHT, 0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_CONV_DEPTHWISE] = {KP_KEEP_FOR_WEIGHT, 0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_CONV_TRANSPOSE] = {KP_KEEP_FOR_WEIGHT, 0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_ATTN_SCORES]    = {KP_KEEP_ALL,        1, 0, 1, 0, 1, KP_STORE_NEW},
+    [KP_OP_ATTN_CONTEXT]   = {KP_KEEP_ALL,        0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_GATHER]         = {KP_KEEP_FIRST,      0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_BIAS_ADD]       = {KP_KEEP_NO_INPUT,   0, 0, 0, 0, 0, KP_STORE_IN_PLACE},
+    [KP_OP_RELU]           = {KP_KEEP_NO_INPUT,   1, 0, 0, 0, 0, KP_STORE_IN_PLACE},
+    [KP_OP_SOFTMAX]        = {KP_KEEP_NO_INPUT,   1, 0, 0, 0, 0, KP_STORE_IN_PLACE},
+    [KP_OP_BATCHNORM]      = {KP_KEEP_FIRST,      0, 0, 0, 0, 3, KP_STORE_NEW},
+    [KP_OP_LAYERNORM]      = {KP_KEEP_FIRST,      0, 0, 1, 0, 2, KP_STORE_NEW},
+    [KP_OP_RMSNORM]        = {KP_KEEP_FIRST,      0, 0, 1, 0, 2, KP_STORE_NEW},
+    [KP_OP_GROUPNORM]      = {KP_KEEP_FIRST,      0, 0, 0, 0, 3, KP_STORE_NEW},
+    [KP_OP_SCALE]          = {KP_KEEP_FIRST,      0, 0, 1, 0, 1, KP_STORE_NEW},
+    [KP_OP_DROPOUT]        = {KP_KEEP_NO_INPUT,   0, 1, 0, 0, 0, KP_STORE_IN_PLACE},
+    [KP_OP_MUL]            = {KP_KEEP_ALL,        0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_MAXMIN]         = {KP_KEEP_ALL,        0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_MATH]           = {KP_KEEP_ALL,        1, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_ADD]            = {KP_KEEP_NO_INPUT,   0, 0, 0, 0, 0, KP_STORE_IN_PLACE},
+    [KP_OP_RESCALE]        = {KP_KEEP_NO_INPUT,   0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_POOL_MAX]       = {KP_KEEP_FIRST,      1, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_RNN]            = {KP_KEEP_FIRST,      1, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_VIEW]           = {KP_KEEP_NO_INPUT,   0, 0, 0, 0, 0, KP_STORE_ALIAS},
+    [KP_OP_OPAQUE]         = {KP_KEEP_FIRST,      1, 0, 0, 0, 0, KP_STORE_NEW},
+};
+static const kp_keep_rule tf_acts[KP_ACT_COUNT] = {
+    [KP_ACT_RELU6]        = {KP_KEEP_NO_INPUT, 1, 0, 0, 0, 0, KP_STORE_IN_PLACE},
+    [KP_ACT_SIGMOID]      = {KP_KEEP_NO_INPUT, 1, 0, 0, 0, 0, KP_STORE_IN_PLACE},
+    [KP_ACT_TANH]         = {KP_KEEP_NO_INPUT, 1, 0, 0, 0, 0, KP_STORE_IN_PLACE},
+    [KP_ACT_ELU]          = {KP_KEEP_NO_INPUT, 1, 0, 0, 0, 0, KP_STORE_IN_PLACE},
+    [KP_ACT_SELU]         = {KP_KEEP_NO_INPUT, 1, 0, 0, 0, 0, KP_STORE_IN_PLACE},
+    [KP_ACT_EXPONENTIAL]  = {KP_KEEP_NO_INPUT, 1, 0, 0, 0, 0, KP_STORE_IN_PLACE},
+    [KP_ACT_LOG_SOFTMAX]  = {KP_KEEP_NO_INPUT, 1, 0, 0, 0, 1, KP_STORE_IN_PLACE},
+    [KP_ACT_LEAKY_RELU]   = {KP_KEEP_FIRST,    1, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_ACT_SOFTPLUS]     = {KP_KEEP_FIRST,    1, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_ACT_SOFTSIGN]     = {KP_KEEP_FIRST,    1, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_ACT_SILU]         = {KP_KEEP_FIRST,    0, 0, 0, 0, 3, KP_STORE_NEW},
+    [KP_ACT_HARD_SILU]    = {KP_KEEP_FIRST,    0, 0, 2, 0, 1, KP_STORE_NEW},
+    [KP_ACT_HARD_SIGMOID] = {KP_KEEP_FIRST,    0, 0, 1, 0, 1, KP_STORE_NEW},
+    [KP_ACT_GELU]         = {KP_KEEP_FIRST,    0, 0, 2, 0, 1, KP_STORE_NEW},
+    [KP_ACT_OTHER]        = {KP_KEEP_FIRST,    1, 0, 1, 0, 1, KP_STORE_NEW},
+};
+
+static const kp_profile xla = {
+    .xla = true, .grads_f32 = true, .copies_f32 = true, .loss_kept = 0, .prefetch = true,
+    .products_space = true, .space_bytes = 32 * MIB, .space_9_bytes = 32 * MIB, .space_count = 1,
+    .conv_bytes = 64 * MIB, .conv_high_bytes = 1024 * MIB,
+    .runtime_bytes = 500 * MIB, .runtime_low_bytes = 300 * MIB, .runtime_high_bytes = 900 * MIB,
+    .waste = 0, .waste_low = 0, .waste_high = .03, .error_low = .06, .error_high = .06,
+    .scalar_bytes = 8,
+    .source = "buffer assignments of XLA:GPU (jaxlib 0.10, Keras 3.15) for an H100",
+};
+static const kp_profile keras_tf = {
+    .xla = true, .grads_f32 = true, .copies_f32 = true, .loss_kept = 0, .prefetch = false,
+    .products_space = true, .space_bytes = 32 * MIB, .space_9_bytes = 32 * MIB, .space_count = 1,
+    .conv_bytes = 64 * MIB, .conv_high_bytes = 1024 * MIB,
+    .runtime_bytes = 500 * MIB, .runtime_low_bytes = 264 * MIB, .runtime_high_bytes = 900 * MIB,
+    .waste = .015, .waste_low = 0, .waste_high = .06, .error_low = .06, .error_high = .06,
+    .scalar_bytes = 12,
+    .source = "XLA:GPU buffer assignments; context: TF on T4 and P100, 264 to 375 MiB before use",
+};
+static const kp_profile tf_graph = {
+    .grads_f32 = true, .copies_f32 = true, .scalers = true, .update_one = 2,
+    .loss_kept = 1, .loss_moment = 0,
+    .space_bytes = 0, .space_9_bytes = 32 * MIB, .space_count = 1,
+    .conv_bytes = 128 * MIB, .conv_high_bytes = 2048 * MIB,
+    .runtime_bytes = 500 * MIB, .runtime_low_bytes = 264 * MIB, .runtime_high_bytes = 900 * MIB,
+    .waste = .015, .waste_low = 0, .waste_high = .06, .error_low = .05, .error_high = .08,
+    .scalar_bytes = 12, .rules = tf_rules, .acts = tf_acts,
+    .source = "traced graphs of Keras 3.15 on TensorFlow 2.21; BFC allocator replay 1.012 to 1.016",
+};
+static const kp_profile keras_torch = {
+    .grads_together = true, .copies_f32 = true, .update_all = 1, .loss_kept = 1, .loss_moment = 1,
+    .space_bytes = 8519680, .space_9_bytes = 32 * MIB, .space_count = 2,
+    .conv_bytes = 128 * MIB, .conv_high_bytes = 1024 * MIB,
+    .runtime_bytes = 600 * MIB, .runtime_low_bytes = 448 * MIB, .runtime_high_bytes = 1454 * MIB,
+    .waste = .04, .waste_low = .007, .waste_high = .163, .error_low = .08, .error_high = .10,
+    .scalar_bytes = 12, .rules = torch_rules, .acts = torch_acts,
+    .source = "torch saved tensors; CublasHandlePool.cpp; device less reserved 448 to 1454 MiB",
+};
+static const kp_profile torch = {
+    .grads_together = true, .flash = true, .copies_f32 = true, .update_all = 1,
+    .loss_kept = 1, .loss_moment = 1,
+    .space_bytes = 8519680, .space_9_bytes = 32 * MIB, .space_count = 2,
+    .conv_bytes = 128 * MIB, .conv_high_bytes = 1024 * MIB,
+    .runtime_bytes = 600 * MIB, .runtime_low_bytes = 448 * MIB, .runtime_high_bytes = 1454 * MIB,
+    .waste = .04, .waste_low = .007, .waste_high = .163, .error_low = .08, .error_high = .10,
+    .scalar_bytes = 4, .rules = torch_rules, .acts = torch_acts,
+    .source = "torch saved tensors; CublasHandlePool.cpp; reserved / allocated 1.007 to 1.163",
+};
+/* Megatron: fused kernels, float32 main gradients, two cuBLAS workspaces and Transformer Engine's. */
+static const kp_profile megatron = {
+    .grads_together = true, .grads_f32 = true, .flash = true, .copies_f32 = true, .loss_kept = 1, .loss_moment = 1,
+    .space_bytes = 22 * MIB + 2 * MIB / 3, .space_9_bytes = 32 * MIB, .space_count = 3,
+    .runtime_bytes = 900 * MIB, .runtime_low_bytes = 500 * MIB, .runtime_high_bytes = 1500 * MIB,
+    .waste = .05, .waste_low = .016, .waste_high = .163, .error_low = .08, .error_high = .10,
+    .scalar_bytes = 4, .rules = torch_rules, .acts = torch_acts,
+    .source = "Megatron-LM golden values: two 32 MiB cuBLAS workspaces and Transformer Engine's",
+};
+/* clang-format on */
+
+static const kp_profile *const profiles[KP_FW_COUNT] = {
+    [KP_FW_KERAS_JAX] = &xla,          [KP_FW_KERAS_TF] = &keras_tf,
+    [KP_FW_KERAS_TF_GRAPH] = &tf_graph, [KP_FW_KERAS_TORCH] = &keras_torch,
+    [KP_FW_TORCH] = &torch,            [KP_FW_MEGATRON] = &megatron,
+};
+_Static_assert(KP_FW_COUNT == 7, "a framework without a profile");
+
+const kp_profile *kp_profile_of(kp_framework framework)
+{
+    assert(profiles[framework]);
+    return profiles[framework];
+}
+
+uint64_t kp_profile_space(const kp_profile *profile, const kp_device *device)
+{
+    const char *capability = device->kind->compute_capability;
+    bool new = capability && capability[0] >= '0' && capability[0] <= '9' &&
+               (capability[0] == '9' || capability[1] != '.');
+    return profile->space_count * (new ? profile->space_9_bytes : profile->space_bytes);
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+#include "planner/estimate/size.h"
+
+const kp_shard_row *kp_sizes_row(const kp_sizes *sizes, uint32_t op)
+{
+    if (!sizes->cuts || sizes->tp < 2 || sizes->cuts[op] == KP_CUT_NONE) return NULL;
+    return kp_shard_find(sizes->graph->ops[op].op, (kp_cut)sizes->cuts[op]);
+}
+
+/* The axis of a weight that a row divides, or -1. Kernels are (..., in, out), those of einsum
+ * layers (in, heads, width) or (heads, width, out): IN is their first axis, OUT the second where
+ * the first is the input. */
+static int divided_axis(const kp_graph_op *op, const kp_weight *w, int8_t axis)
+{
+    int rank = w->shape.rank;
+    bool einsum = op->op == KP_OP_MATMUL && rank > 2;
+    if (!rank || axis == KP_AXIS_WHOLE) return -1;
+    if (axis == KP_AXIS_ROWS || rank == 1) return axis == KP_AXIS_IN && op->op == KP_OP_MATMUL ? -1 : 0;
+    if (axis == KP_AXIS_OUT) return op->attr.transposed_w ? 0 : einsum ? 1 : rank - 1;
+    return op->attr.transposed_w ? rank - 1 : einsum ? 0 : rank - 2;
+}
+
+static void set_axes(const kp_graph *g, const kp_sizes *sizes, uint8_t *axes)
+{
+    for (uint32_t i = 0; i < g->n_ops; i++) {
+        const kp_graph_op *op = &g->ops[i];
+        const kp_shard_row *row = kp_sizes_row(sizes, i);
+        if (!row) continue;
+        for (uint32_t k = 0; k < op->n_weights; k++) {
+            uint32_t w = op->weights[k];
+            int axis = divided_axis(op, &g->weights[w], row->weight_axis);
+            if (axis >= 0 && g->weights[w].shape.dim[axis] >= sizes->tp) axes[w] = (uint8_t)(axis + 1);
+        }
+        /* Statistics that no op lists go with the layer's scale. */
+        const kp_layer *layer = &g->layers[op->layer];
+        if (op->op != KP_OP_BATCHNORM || row->weight_axis != KP_AXIS_OUT) continue;
+        for (uint32_t w = layer->first_weight; w < layer->first_weight + layer->n_weights; w++)
+            if (g->weights[w].shape.rank == 1) axes[w] = 1;
+    }
+}
+
+kp_status kp_sizes_make(const kp_graph *graph, const kp_part *part, kp_arena *arena, kp_sizes *ret,
+                        kp_err *err)
+{
+    kp_sizes sizes = {graph, part->strategy.micro_batch, part->strategy.tp, part->cuts, NULL};
+    if (sizes.tp > 1 && sizes.cuts) {
+        uint8_t *axes = KP_NEW(arena, uint8_t, graph->n_weights);
+        if (!axes) return kp_nomem(err);
+        set_axes(graph, &sizes, axes);
+        sizes.weight_axis = axes;
+    }
+    *ret = sizes;
+    return KP_OK;
+}
+
+/* ---- tensors ---- */
+
+static unsigned channel_axis(const kp_sizes *sizes, const kp_tensor *tensor)
+{
+    const kp_graph_op *op = &sizes->graph->ops[tensor->op];
+    if (tensor->shape.rank < 2) return 0;
+    bool heads_first = op->op == KP_OP_ATTN_SCORES || (op->op == KP_OP_SOFTMAX && tensor->shape.rank == 4);
+    return op->attr.channels_first || heads_first ? 1 : tensor->shape.rank - 1u;
+}
+
+static kp_shape bound(const kp_sizes *sizes, kp_shape shape)
+{
+    for (unsigned i = 0; i < shape.rank; i++) {
+        if (!(shape.per_sample >> i & 1)) continue;
+        uint64_t dim = kp_mul_u64((uint64_t)shape.dim[i], sizes->micro_batch);
+        shape.dim[i] = dim > INT64_MAX ? INT64_MAX : (int64_t)dim;
+    }
+    shape.per_sample = 0;
+    return shape;
+}
+
+static kp_shape divided(const kp_sizes *sizes, uint32_t tensor, bool local)
+{
+    const kp_tensor *t = &sizes->graph->tensors[tensor];
+    kp_shape shape = bound(sizes, t->shape);
+    const kp_shard_row *row = kp_sizes_row(sizes, t->op);
+    if (!row || (local ? row->y_local : row->y) != KP_LAYOUT_CHANNEL || !shape.rank) return shape;
+    unsigned axis = channel_axis(sizes, t);
+    shape.dim[axis] = (int64_t)kp_ceil_div((uint64_t)shape.dim[axis], sizes->tp);
+    return shape;
+}
+
+kp_shape kp_sizes_tensor(const kp_sizes *sizes, uint32_t tensor)
+{
+    return divided(sizes, tensor, false);
+}
+
+uint64_t kp_sizes_tensor_elems(const kp_sizes *sizes, uint32_t tensor)
+{
+    return kp_shape_elems(divided(sizes, tensor, false), 1);
+}
+
+uint64_t kp_sizes_local_elems(const kp_sizes *sizes, uint32_t tensor)
+{
+    return kp_shape_elems(divided(sizes, tensor, true), 1);
+}
+
+/* ---- weights ---- */
+
+kp_shape kp_sizes_weight(const kp_sizes *sizes, uint32_t weight)
+{
+    kp_shape shape = sizes->graph->weights[weight].shape;
+    unsigned axis = sizes->weight_axis ? sizes->weight_axis[weight] : 0;
+    if (axis) shape.dim[axis - 1] = (int64_t)kp_ceil_div((uint64_t)shape.dim[axis - 1], sizes->tp);
+    return shape;
+}
+
+uint64_t kp_sizes_weight_elems(const kp_sizes *sizes, uint32_t weight)
+{
+    return kp_shape_elems(kp_sizes_weight(sizes, weight), 1);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * planner/estimate/size.h — how much of a tensor or weight one rank has.
+ *
+ * Data parallelism divides the batch (the micro-batch is a rank's), tensor parallelism divides
+ * channels or weight axes as the op's row of proto/shard.h says; where a size is not a multiple of
+ * the group, the rank with the larger part counts. Pure. */
+#ifndef KP_PLANNER_ESTIMATE_SIZE_H
+#define KP_PLANNER_ESTIMATE_SIZE_H
+
+#include "planner/estimate/tape.h"
+
+typedef struct kp_sizes {
+    const kp_graph *graph;
+    uint64_t micro_batch;
+    uint32_t tp;
+    const uint8_t *cuts;        /* NULL: nothing is cut */
+    const uint8_t *weight_axis; /* of each weight: axis + 1 that is divided, 0 for none */
+} kp_sizes;
+
+/* Fails with KP_NOMEM. */
+kp_status kp_sizes_make(const kp_graph *graph, const kp_part *part, kp_arena *arena, kp_sizes *ret,
+                        kp_err *err);
+
+/* The row of an op's cut; NULL if the op is not cut. */
+const kp_shard_row *kp_sizes_row(const kp_sizes *sizes, uint32_t op);
+
+/* This rank's part of a tensor, the batch bound: whole dimensions, none per sample. */
+kp_shape kp_sizes_tensor(const kp_sizes *sizes, uint32_t tensor);
+uint64_t kp_sizes_tensor_elems(const kp_sizes *sizes, uint32_t tensor);
+
+/* What the op itself writes, before its collective: differs where that gathers. */
+uint64_t kp_sizes_local_elems(const kp_sizes *sizes, uint32_t tensor);
+
+/* This rank's part of a weight under tensor parallelism (ZeRO not applied). */
+kp_shape kp_sizes_weight(const kp_sizes *sizes, uint32_t weight);
+uint64_t kp_sizes_weight_elems(const kp_sizes *sizes, uint32_t weight);
+
+#endif

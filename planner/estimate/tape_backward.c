@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * planner/estimate/tape_backward.c — the backward pass: gradients flow from the outputs down, each
+ * op's own values go when it has run.
+ *
+ * XLA first fuses everything above a weighty op into the gradient of its output (dz, in place of z),
+ * then computes the weight gradient, then the input gradient; fused ops hand gradients on without
+ * a buffer. Op-by-op runtimes write a gradient for every input. Source: keep_xla.c, keep_eager.c. */
+#include "planner/estimate/taping.h"
+
+/* ---- gradients that flow ---- */
+
+static void flow_to(kp_taping *t, uint32_t root, uint32_t buffer)
+{
+    if (kp_taping_failed(t)) return;
+    if (!KP_GROW(t->arena, t->flows, t->n_flows, t->cap_flows)) {
+        t->status = kp_nomem(t->err);
+        return;
+    }
+    t->flows[t->n_flows] = (kp_flow){buffer, t->first_flow[root]};
+    t->first_flow[root] = t->n_flows++;
+}
+
+static uint32_t take_gradient(kp_taping *t, uint32_t tensor, uint32_t op, const char *what, kp_dtype dtype, uint32_t holders)
+{
+    const kp_tensor *x = &t->graph->tensors[tensor];
+    kp_taping_new b = {KP_CAT_TEMPORARY, x->layer, op, what, kp_sizes_tensor(&t->sizes, tensor), dtype,
+                       kp_mul_u64(kp_sizes_tensor_elems(&t->sizes, tensor), kp_dtype_bytes(dtype))};
+    return kp_taping_take(t, &b, holders);
+}
+
+/* The gradient of a root, summed if several came; KP_NO if none. Runtimes add each to the first
+ * as it comes; XLA adds all at once into a buffer of its own. */
+static uint32_t gather(kp_taping *t, uint32_t root, uint32_t op)
+{
+    uint32_t first = t->first_flow[root];
+    if (first == KP_NO) return KP_NO;
+    uint32_t key = t->flows[first].buffer;
+    bool several = false;
+    for (uint32_t f = first; f != KP_NO; f = t->flows[f].next) several |= t->flows[f].buffer != key;
+    if (several && t->profile->xla) {
+        uint32_t sum = take_gradient(t, root, op, "sum of gradients", t->graph->tensors[root].dtype, 1);
+        for (uint32_t f = first; f != KP_NO; f = t->flows[f].next) kp_taping_drop(t, t->flows[f].buffer);
+        t->first_flow[root] = KP_NO;
+        return sum;
+    }
+    for (uint32_t f = t->flows[first].next; f != KP_NO; f = t->flows[f].next) kp_taping_drop(t, t->flows[f].buffer);
+    t->first_flow[root] = KP_NO;
+    return key;
+}
+
+static bool wanted(const kp_taping *t, uint32_t tensor)
+{
+    return t->keep.wants[t->graph->tensors[tensor].op];
+}
+
+static void hand_on(kp_taping *t, const kp_graph_op *o, uint32_t key)
+{
+    for (uint32_t k = 0; k < o->n_in; k++) {
+        if (!wanted(t, o->in[k])) continue;
+        kp_taping_hold(t, key, 1);
+        flow_to(t, t->keep.root[o->in[k]], key);
+    }
+    kp_taping_drop(t, key);
+}
+
+static void input_gradients(kp_taping *t, uint32_t op)
+{
+    const kp_graph_op *o = &t->graph->ops[op];
+    for (uint32_t k = 0; k < o->n_in; k++) {
+        uint32_t root = t->keep.root[o->in[k]];
+        if (!wanted(t, o->in[k])) continue;
+        uint32_t d = take_gradient(t, root, op, "gradient of the output", t->graph->tensors[root].dtype, 1);
+        /* Op-by-op runtimes add to the gradient that is there. */
+        if (!t->profile->xla && t->first_flow[root] != KP_NO) kp_taping_drop(t, d);
+        else flow_to(t, root, d);
+    }
+}
+
+/* ---- weights ---- */
+
+static void update_one(kp_taping *t, uint32_t w, kp_dtype dtype, uint64_t bytes)
+{
+    uint32_t moment = t->together || kp_taping_accumulates(t) ? 0 : t->profile->update_one;
+    if (!moment) return;
+    kp_taping_drop(t, kp_taping_weight(t, w, KP_CAT_TEMPORARY, "update of ", dtype, kp_mul_u64(bytes, moment), 1));
+}
+
+static void one_gradient(kp_taping *t, uint32_t w)
+{
+    kp_dtype dtype;
+    uint64_t bytes = kp_taping_grad_bytes(t, w, &dtype), shards = kp_taping_shards(t, 2);
+    bool last = --t->left[w] == 0, accumulated = kp_taping_accumulates(t);
+    uint32_t own = t->weight_grad[w];
+    uint32_t fresh = kp_taping_weight(t, w, KP_CAT_GRADIENTS, "gradient of ", dtype, bytes, 1);
+    if (accumulated || (own != KP_NO && !last)) { /* added to what is there */
+        kp_taping_drop(t, fresh);
+        return;
+    }
+    if (own != KP_NO && last && !t->together) {
+        kp_taping_drop(t, fresh);
+        fresh = own;
+        t->weight_grad[w] = KP_NO;
+    } else if (own != KP_NO) {
+        kp_taping_drop(t, fresh);
+        return;
+    }
+    if (t->together && shards > 1) { /* reduce-scattered: this rank keeps its share */
+        t->weight_grad[w] = kp_taping_weight(t, w, KP_CAT_GRADIENTS, "gradient of ", dtype, kp_ceil_div(bytes, shards), 1);
+        kp_taping_drop(t, fresh);
+    } else if (t->together || !last) {
+        t->weight_grad[w] = fresh;
+    } else {
+        update_one(t, w, dtype, bytes);
+        kp_taping_drop(t, fresh);
+    }
+}
+
+void kp_tape_weight_grads(kp_taping *t, uint32_t op)
+{
+    const kp_graph_op *o = &t->graph->ops[op];
+    for (uint32_t k = 0; k < o->n_weights && !kp_taping_failed(t); k++) {
+        uint32_t w = o->weights[k];
+        if (t->graph->weights[w].trainable) one_gradient(t, w);
+        else if (t->left[w]) t->left[w]--;
+        if (t->left[w] || t->weight_copy[w] == KP_NO) continue;
+        kp_taping_drop(t, t->weight_copy[w]);
+        t->weight_copy[w] = KP_NO;
+    }
+}
+
+/* ---- one op ---- */
+
+static void drop_needs(kp_taping *t, uint32_t op, bool own_output, bool others)
+{
+    const kp_graph_op *o = &t->graph->ops[op];
+    uint32_t y = o->n_out ? t->keep.root[o->out[0]] : KP_NO;
+    for (uint32_t i = t->keep.first_need[op]; i < t->keep.first_need[op + 1]; i++)
+        if (t->keep.needs[i] == y ? own_output : others) kp_tape_drop_value(t, t->keep.needs[i]);
+}
+
+static void drop_extras(kp_taping *t, uint32_t op)
+{
+    for (uint32_t i = t->keep.first_extra[op]; i < t->keep.first_extra[op + 1]; i++) {
+        kp_taping_drop(t, t->extra_stored[i]);
+        t->extra_stored[i] = KP_NO;
+    }
+}
+
+static void take_extras(kp_taping *t, uint32_t op, kp_extra_when when)
+{
+    for (uint32_t i = t->keep.first_extra[op]; i < t->keep.first_extra[op + 1]; i++) {
+        const kp_extra *e = &t->keep.extras[i];
+        if (e->when != when) continue;
+        kp_taping_new b = {e->category, t->graph->ops[op].layer, op, e->what, e->shape, e->dtype, e->bytes};
+        t->extra_stored[i] = kp_taping_take(t, &b, 1);
+    }
+}
+
+static uint32_t product_space(kp_taping *t, uint32_t op)
+{
+    const kp_graph_op *o = &t->graph->ops[op];
+    bool product = o->op == KP_OP_MATMUL || o->op == KP_OP_ATTN_SCORES || o->op == KP_OP_ATTN_CONTEXT || o->op == KP_OP_RNN;
+    if (!t->profile->products_space || !product) return KP_NO;
+    kp_taping_new b = {KP_CAT_WORKSPACE, o->layer, KP_NO, "workspace of the product",
+                       {.rank = 1, .dim = {(int64_t)t->profile->space_bytes}}, KP_UINT8, t->profile->space_bytes};
+    return kp_taping_take(t, &b, 1);
+}
+
+static uint64_t need_bytes(const kp_taping *t, uint32_t op)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = t->keep.first_need[op]; i < t->keep.first_need[op + 1]; i++)
+        bytes = kp_add_u64(bytes, t->keep.values[t->keep.needs[i]].bytes);
+    return bytes;
+}
+
+/* XLA computes a weight gradient that is larger than what it frees only when the rest is done. */
+static bool waits(const kp_taping *t, uint32_t op, uint32_t key)
+{
+    const kp_graph_op *o = &t->graph->ops[op];
+    uint64_t grads = 0;
+    if (!t->profile->xla || !kp_keep_trains(t->graph, o)) return false;
+    if (t->late) return true;
+    for (uint32_t k = 0; k < o->n_weights; k++) {
+        kp_dtype dtype;
+        grads = kp_add_u64(grads, kp_taping_grad_bytes(t, o->weights[k], &dtype));
+    }
+    return grads > kp_add_u64(need_bytes(t, op), key == KP_NO ? 0 : t->buffers[key].bytes);
+}
+
+static void weighty_xla(kp_taping *t, uint32_t op, uint32_t key)
+{
+    const kp_graph_op *o = &t->graph->ops[op];
+    uint32_t y = t->keep.root[o->out[0]];
+    if (t->keep.soft[y]) { /* everything above, fused, in place of z */
+        uint32_t dz = take_gradient(t, y, op, "gradient of the output", t->graph->tensors[y].dtype, 1);
+        kp_taping_drop(t, key);
+        key = dz;
+    }
+    drop_needs(t, op, true, false);
+    bool wait = waits(t, op, key);
+    uint32_t space = product_space(t, op);
+    if (wait && !kp_taping_failed(t)) {
+        kp_taping_hold(t, key, 1);
+        t->waiting[t->n_waiting] = op;
+        t->waiting_key[t->n_waiting++] = key;
+    } else {
+        kp_tape_weight_grads(t, op);
+        drop_needs(t, op, false, true);
+    }
+    kp_taping_drop(t, space);
+    input_gradients(t, op);
+    kp_taping_drop(t, key);
+}
+
+static void backward_xla(kp_taping *t, uint32_t op, uint32_t key)
+{
+    const kp_graph_op *o = &t->graph->ops[op];
+    switch ((kp_back)t->keep.back[op]) {
+    case KP_BACK_WEIGHTY:
+        weighty_xla(t, op, key);
+        drop_extras(t, op);
+        return;
+    case KP_BACK_NEW:
+        drop_needs(t, op, true, true);
+        take_extras(t, op, KP_EXTRA_BACKWARD);
+        input_gradients(t, op);
+        drop_extras(t, op);
+        kp_taping_drop(t, key);
+        return;
+    case KP_BACK_PASS:
+        take_extras(t, op, KP_EXTRA_BACKWARD);
+        kp_tape_weight_grads(t, op);
+        drop_needs(t, op, true, true);
+        drop_extras(t, op);
+        hand_on(t, o, key);
+        return;
+    }
+}
+
+static void backward_eager(kp_taping *t, uint32_t op, uint32_t key)
+{
+    const kp_graph_op *o = &t->graph->ops[op];
+    bool pass = t->keep.back[op] == KP_BACK_PASS;
+    take_extras(t, op, KP_EXTRA_BACKWARD);
+    if (!pass) input_gradients(t, op);
+    kp_tape_weight_grads(t, op);
+    drop_needs(t, op, true, true);
+    drop_extras(t, op);
+    if (pass) hand_on(t, o, key);
+    else kp_taping_drop(t, key);
+}
+
+static void backward_op(kp_taping *t, uint32_t op)
+{
+    const kp_graph_op *o = &t->graph->ops[op];
+    if (!t->keep.wants[op] || o->op == KP_OP_INPUT || !o->n_out) return;
+    kp_taping_step(t, KP_PHASE_BACKWARD, op);
+    if (t->keep.skipped[op]) { /* shares its storage, and so its gradient, with another */
+        kp_tape_weight_grads(t, op);
+        drop_needs(t, op, true, true);
+        drop_extras(t, op);
+        return;
+    }
+    uint32_t key = KP_NO;
+    for (uint32_t k = 0; k < o->n_out; k++) {
+        uint32_t one = gather(t, t->keep.root[o->out[k]], op);
+        if (key == KP_NO) key = one;
+        else kp_taping_drop(t, one);
+    }
+    if (t->profile->xla) backward_xla(t, op, key);
+    else backward_eager(t, op, key);
+}
+
+/* ---- the pass ---- */
+
+/* The gradients that the loss gives, or the next stage sends back. */
+static void begin(kp_taping *t)
+{
+    const kp_graph *g = t->graph;
+    for (uint32_t i = t->part->first_op; i < t->part->end_op; i++) take_extras(t, i, KP_EXTRA_START);
+    for (uint32_t i = 0; i < g->n_outputs; i++) {
+        uint32_t root = t->keep.root[g->outputs[i]];
+        if (!kp_keep_inside(&t->keep, g->tensors[root].op)) continue;
+        kp_dtype dtype = t->profile->xla ? KP_FLOAT32 : g->tensors[root].dtype;
+        if (wanted(t, root)) flow_to(t, root, take_gradient(t, root, KP_NO, "gradient of the output", dtype, 1));
+        if (t->keep.values[root].last == KP_NO) kp_tape_drop_value(t, root);
+    }
+    for (uint32_t i = t->part->end_op; i < g->n_ops; i++)
+        for (uint32_t k = 0; k < g->ops[i].n_in; k++) {
+            uint32_t root = t->keep.root[g->ops[i].in[k]];
+            bool mine = kp_keep_inside(&t->keep, g->tensors[root].op) && wanted(t, root);
+            if (mine && t->first_flow[root] == KP_NO)
+                flow_to(t, root, take_gradient(t, root, KP_NO, "received gradient", g->tensors[root].dtype, 1));
+        }
+}
+
+/* float32 copies of the outputs that the loss keeps or holds for a moment. */
+static void loss(kp_taping *t)
+{
+    const kp_graph *g = t->graph;
+    uint32_t copies = (uint32_t)t->profile->loss_kept + t->profile->loss_moment;
+    kp_taping_step(t, KP_PHASE_BACKWARD, KP_NO);
+    for (uint32_t i = 0; i < g->n_outputs; i++) {
+        const kp_tensor *y = &g->tensors[g->outputs[i]];
+        if (!kp_keep_inside(&t->keep, y->op)) continue;
+        uint64_t elems = kp_sizes_tensor_elems(&t->sizes, g->outputs[i]);
+        kp_taping_new b = {KP_CAT_TEMPORARY, y->layer, KP_NO, "log softmax and its gradient",
+                           kp_sizes_tensor(&t->sizes, g->outputs[i]), KP_FLOAT32, kp_mul_u64(elems, 4 * (uint64_t)copies)};
+        kp_taping_drop(t, kp_taping_take(t, &b, 1));
+    }
+}
+
+/* A recomputed segment [from, end): its forward pass again, now keeping everything. */
+static void recompute(kp_taping *t, uint32_t from, uint32_t end)
+{
+    kp_taping_step(t, KP_PHASE_BACKWARD, from);
+    for (uint32_t i = from; i < end; i++) kp_tape_forward_op(t, i, true);
+    for (uint32_t i = from; i < end; i++)
+        for (uint32_t v = t->border[i]; v != KP_NO; v = t->next_border[v]) kp_tape_drop_value(t, v);
+}
+
+void kp_tape_backward(kp_taping *t)
+{
+    uint32_t first = t->part->first_op;
+    kp_taping_step(t, KP_PHASE_BACKWARD, KP_NO);
+    loss(t);
+    kp_taping_step(t, KP_PHASE_BACKWARD, KP_NO);
+    begin(t);
+    for (uint32_t end = t->part->end_op; end > first && !kp_taping_failed(t);) {
+        uint32_t from = t->segment ? end : first;
+        while (from > first && t->segment[from - 1] == t->segment[end - 1]) from--;
+        if (t->segment) recompute(t, from, end);
+        for (uint32_t i = end; i-- > from;) backward_op(t, i);
+        end = from;
+    }
+    for (uint32_t i = t->n_waiting; i-- > 0;) {
+        kp_taping_step(t, KP_PHASE_BACKWARD, t->waiting[i]);
+        kp_tape_weight_grads(t, t->waiting[i]);
+        drop_needs(t, t->waiting[i], false, true);
+        kp_taping_drop(t, t->waiting_key[i]);
+    }
+    for (uint32_t i = 0; i < t->graph->n_tensors; i++) /* sent back to the stage before */
+        for (uint32_t f = t->first_flow[i]; f != KP_NO; f = t->flows[f].next) kp_taping_drop(t, t->flows[f].buffer);
+    for (uint32_t i = 0; i < t->n_others; i++) kp_taping_drop(t, t->others[i]);
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * planner/estimate/tape_forward.c — the forward pass: values come when their op runs and go after
+ * their last reader, unless the backward pass reads them. */
+#include "planner/estimate/taping.h"
+
+static bool product(const kp_graph_op *op)
+{
+    return op->op == KP_OP_MATMUL || op->op == KP_OP_ATTN_SCORES || op->op == KP_OP_ATTN_CONTEXT || op->op == KP_OP_RNN;
+}
+
+/* The same buffer for the other micro-batches in flight: they stay until the step's end. */
+static void other_copies(kp_taping *t, kp_taping_new b)
+{
+    uint64_t copies = t->part->in_flight - 1;
+    if (!copies || b.category != KP_CAT_ACTIVATIONS) return;
+    b.bytes = kp_mul_u64(b.bytes, copies);
+    uint32_t id = kp_taping_take(t, &b, 1);
+    if (id == KP_NO) return;
+    if (!KP_GROW(t->arena, t->others, t->n_others, t->cap_others)) {
+        t->status = kp_nomem(t->err);
+        return;
+    }
+    t->others[t->n_others++] = id;
+}
+
+/* A value comes into memory: held once until its last forward reader, and by each backward pass
+ * that reads it. With recomputed segments a value that crosses a border is held, besides, until
+ * `owner`'s segment is recomputed; then it is there already and gets the other holders too. */
+static void take_value(kp_taping *t, uint32_t value, uint32_t owner, const char *what, bool training,
+                       bool crosses)
+{
+    const kp_value *v = &t->keep.values[value];
+    uint32_t n = t->graph->n_tensors, tensor = value < n ? value : value - n;
+    uint32_t needs = training ? v->needs : 0;
+    if (t->stored[value] != KP_NO) {
+        kp_taping_hold(t, t->stored[value], needs + 1);
+        return;
+    }
+    bool border = t->segment && crosses && !training;
+    kp_taping_new b = {needs || border ? KP_CAT_ACTIVATIONS : KP_CAT_TEMPORARY, t->graph->ops[owner].layer,
+                       owner, what, kp_sizes_tensor(&t->sizes, tensor), v->dtype, v->bytes};
+    t->stored[value] = kp_taping_take(t, &b, needs + 1 + border);
+    if (!kp_taping_failed(t) && t->steps[t->n_steps - 1].phase == KP_PHASE_FORWARD) other_copies(t, b);
+    if (!border) return;
+    t->next_border[value] = t->border[owner];
+    t->border[owner] = value;
+}
+
+void kp_tape_drop_value(kp_taping *t, uint32_t value)
+{
+    uint32_t id = t->stored[value];
+    kp_taping_drop(t, id);
+    if (id != KP_NO && !kp_taping_failed(t) && !t->refs[id]) t->stored[value] = KP_NO;
+}
+
+static void take_extras(kp_taping *t, uint32_t op, bool training)
+{
+    for (uint32_t i = t->keep.first_extra[op]; i < t->keep.first_extra[op + 1] && training; i++) {
+        const kp_extra *e = &t->keep.extras[i];
+        if (e->when != KP_EXTRA_KEPT) continue;
+        kp_taping_new b = {e->category, t->graph->ops[op].layer, op, e->what, e->shape, e->dtype, e->bytes};
+        t->extra_stored[i] = kp_taping_take(t, &b, 1);
+        if (t->steps[t->n_steps - 1].phase == KP_PHASE_FORWARD) other_copies(t, b);
+    }
+}
+
+/* Copies of kernels: made by the first op that reads them, gone with the last. */
+static void take_copies(kp_taping *t, const kp_graph_op *op)
+{
+    for (uint32_t k = 0; k < op->n_weights; k++) {
+        uint32_t w = op->weights[k];
+        kp_dtype dtype;
+        if (t->weight_copy[w] != KP_NO || !kp_taping_copies(t, op, w, &dtype)) continue;
+        uint64_t bytes = kp_mul_u64(kp_sizes_weight_elems(&t->sizes, w), kp_dtype_bytes(dtype));
+        t->weight_copy[w] = kp_taping_weight(t, w, KP_CAT_WEIGHTS, "copy of ", dtype, bytes, 1);
+    }
+}
+
+static void drop_copies(kp_taping *t, const kp_graph_op *op)
+{
+    for (uint32_t k = 0; k < op->n_weights; k++) {
+        kp_taping_drop(t, t->weight_copy[op->weights[k]]);
+        t->weight_copy[op->weights[k]] = KP_NO;
+    }
+}
+
+/* ZeRO-3: the whole weights of the op, gathered while it runs. */
+static uint32_t gather_weights(kp_taping *t, const kp_graph_op *op)
+{
+    uint64_t bytes = 0;
+    if (kp_taping_shards(t, 3) < 2) return KP_NO;
+    for (uint32_t k = 0; k < op->n_weights; k++)
+        bytes = kp_add_u64(bytes, kp_mul_u64(kp_sizes_weight_elems(&t->sizes, op->weights[k]),
+                                             kp_dtype_bytes(t->graph->weights[op->weights[k]].dtype)));
+    kp_taping_new b = {KP_CAT_COMMUNICATION, op->layer, KP_NO, "gathered weights",
+                       {.rank = 1, .dim = {(int64_t)bytes}}, KP_UINT8, bytes};
+    return kp_taping_take(t, &b, 1);
+}
+
+/* What the op writes before a collective gathers it: beside the whole output for a moment. */
+static uint32_t take_local(kp_taping *t, uint32_t op)
+{
+    const kp_shard_row *row = kp_sizes_row(&t->sizes, op);
+    if (!row || row->forward != KP_COLL_ALL_GATHER) return KP_NO;
+    uint32_t y = t->graph->ops[op].out[0];
+    kp_dtype dtype = t->graph->tensors[y].dtype;
+    kp_taping_new b = {KP_CAT_COMMUNICATION, t->graph->ops[op].layer, op, "own part of the output",
+                       kp_sizes_tensor(&t->sizes, y), dtype,
+                       kp_mul_u64(kp_sizes_local_elems(&t->sizes, y), kp_dtype_bytes(dtype))};
+    return kp_taping_take(t, &b, 1);
+}
+
+static uint32_t take_space(kp_taping *t, const kp_graph_op *op)
+{
+    if (!t->profile->products_space || !product(op)) return KP_NO;
+    kp_taping_new b = {KP_CAT_WORKSPACE, op->layer, KP_NO, "workspace of the product",
+                       {.rank = 1, .dim = {(int64_t)t->profile->space_bytes}}, KP_UINT8, t->profile->space_bytes};
+    return kp_taping_take(t, &b, 1);
+}
+
+void kp_tape_forward_op(kp_taping *t, uint32_t op, bool training)
+{
+    const kp_graph_op *o = &t->graph->ops[op];
+    if (kp_taping_failed(t)) return;
+    kp_taping_step(t, t->steps[t->n_steps - 1].phase, op);
+    uint32_t moment[] = {gather_weights(t, o), take_local(t, op), KP_NO};
+    take_copies(t, o);
+    for (uint32_t k = 0; k < o->n_in; k++) {
+        uint32_t copy = t->graph->n_tensors + t->keep.root[o->in[k]];
+        if (t->keep.values[copy].writer == op) take_value(t, copy, op, "copy of the input", training, false);
+    }
+    for (uint32_t k = 0; k < o->n_out && !t->keep.skipped[op]; k++) {
+        const kp_value *v = &t->keep.values[o->out[k]];
+        bool crosses = t->segment && v->last != KP_NO && v->last >= t->segment[op];
+        if (v->written && o->op != KP_OP_INPUT) take_value(t, o->out[k], op, "output", training, crosses);
+    }
+    take_extras(t, op, training);
+    moment[2] = take_space(t, o);
+    for (size_t i = 0; i < KP_LEN(moment); i++) kp_taping_drop(t, moment[i]);
+    for (uint32_t v = t->ending[op]; v != KP_NO; v = t->next_ending[v]) kp_tape_drop_value(t, v);
+    for (uint32_t k = 0; k < o->n_in; k++) { /* copies are read by their backward passes alone */
+        uint32_t copy = t->graph->n_tensors + t->keep.root[o->in[k]];
+        if (t->keep.values[copy].writer == op) kp_tape_drop_value(t, copy);
+    }
+    if (!training) drop_copies(t, o);
+}
+
+/* Tensors that earlier stages send. */
+static void receive(kp_taping *t, bool training)
+{
+    const kp_graph *g = t->graph;
+    for (uint32_t i = t->part->first_op; i < t->part->end_op; i++)
+        for (uint32_t k = 0; k < g->ops[i].n_in; k++) {
+            uint32_t x = t->keep.root[g->ops[i].in[k]], writer = g->tensors[x].op;
+            if (writer >= t->part->first_op || g->ops[writer].op == KP_OP_INPUT || t->stored[x] != KP_NO) continue;
+            take_value(t, x, i, "received", training, true);
+        }
+}
+
+void kp_tape_forward(kp_taping *t)
+{
+    kp_taping_step(t, KP_PHASE_FORWARD, KP_NO);
+    receive(t, !t->segment);
+    for (uint32_t i = t->part->first_op; i < t->part->end_op; i++) kp_tape_forward_op(t, i, !t->segment);
+}
+
+void kp_tape_eval(kp_taping *t)
+{
+    uint32_t n = 2 * t->graph->n_tensors;
+    for (uint32_t v = 0; v < n; v++) t->stored[v] = KP_NO;
+    t->segment = NULL;
+    kp_taping_step(t, KP_PHASE_EVAL, KP_NO);
+    receive(t, false);
+    for (uint32_t i = t->part->first_op; i < t->part->end_op; i++) kp_tape_forward_op(t, i, false);
+    for (uint32_t v = 0; v < n; v++)
+        if (t->stored[v] != KP_NO) kp_tape_drop_value(t, v);
+}

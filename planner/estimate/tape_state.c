@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * planner/estimate/tape_state.c — what lives through the whole step: weights, optimizer slots,
+ * accumulators, the batch, small things. */
+#include "planner/estimate/taping.h"
+
+static void weight_state(kp_taping *t, uint32_t weight)
+{
+    const kp_weight *w = &t->graph->weights[weight];
+    uint64_t elems = kp_sizes_weight_elems(&t->sizes, weight);
+    uint64_t bytes = kp_mul_u64(elems, kp_dtype_bytes(w->dtype));
+    kp_taping_weight(t, weight, KP_CAT_WEIGHTS, "", w->dtype, kp_ceil_div(bytes, kp_taping_shards(t, 3)), 1);
+}
+
+/* Slots are in the weight's type; Megatron keeps them, and a master copy, in float32. */
+static void slot_state(kp_taping *t, uint32_t weight)
+{
+    static const char *const names[] = {"slot 1 of ", "slot 2 of ", "slot 3 of ", "slot 4 of ", "slot 5 of ", "slot 6 of "};
+    kp_weight w = t->graph->weights[weight];
+    w.shape = kp_sizes_weight(&t->sizes, weight);
+    bool master = t->training->framework == KP_FW_MEGATRON && kp_dtype_bytes(w.dtype) < 4;
+    kp_dtype dtype = master ? KP_FLOAT32 : w.dtype;
+    uint32_t shards = kp_taping_shards(t, 1), size = kp_dtype_bytes(dtype);
+    uint64_t elems = kp_shape_elems(w.shape, 1), left = kp_optimizer_slot_elems(t->training, &w);
+    if (master)
+        kp_taping_weight(t, weight, KP_CAT_OPTIMIZER, "master copy of ", dtype,
+                         kp_ceil_div(kp_mul_u64(elems, size), shards), 1);
+    for (size_t i = 0; left && i < KP_LEN(names); i++) {
+        uint64_t part = i + 1 < KP_LEN(names) ? kp_min_u64(left, elems) : left;
+        kp_taping_weight(t, weight, KP_CAT_OPTIMIZER, names[i], dtype,
+                         kp_ceil_div(kp_mul_u64(part, size), shards), 1);
+        left -= part;
+    }
+}
+
+static void accumulator(kp_taping *t, uint32_t weight)
+{
+    kp_dtype dtype;
+    uint64_t bytes = kp_ceil_div(kp_taping_grad_bytes(t, weight, &dtype), kp_taping_shards(t, 2));
+    t->weight_grad[weight] = kp_taping_weight(t, weight, KP_CAT_GRADIENTS, "accumulated gradient of ", dtype, bytes, 1);
+}
+
+/* ---- the batch ---- */
+
+static bool reads(const kp_taping *t, uint32_t tensor)
+{
+    if (t->part->end_op - t->part->first_op == t->graph->n_ops) return true;
+    for (uint32_t i = t->part->first_op; i < t->part->end_op; i++)
+        for (uint32_t k = 0; k < t->graph->ops[i].n_in; k++)
+            if (t->graph->ops[i].in[k] == tensor) return true;
+    return false;
+}
+
+static void input_state(kp_taping *t, uint32_t tensor)
+{
+    const kp_tensor *x = &t->graph->tensors[tensor];
+    uint64_t elems = kp_sizes_tensor_elems(&t->sizes, tensor);
+    kp_taping_new b = {KP_CAT_INPUTS, x->layer, x->op, "input", kp_sizes_tensor(&t->sizes, tensor), x->dtype,
+                       kp_mul_u64(elems, kp_dtype_bytes(x->dtype))};
+    if (reads(t, tensor)) kp_taping_take(t, &b, 1);
+}
+
+/* Labels look like the output in float32; those of sparse losses are int32 without its last axis. */
+static void label_state(kp_taping *t, uint32_t tensor)
+{
+    const kp_tensor *y = &t->graph->tensors[tensor];
+    kp_shape shape = kp_sizes_tensor(&t->sizes, tensor);
+    bool sparse = !t->training->labels_onehot && shape.rank > 1;
+    if (sparse) shape.rank--;
+    kp_dtype dtype = sparse ? KP_INT32 : KP_FLOAT32;
+    kp_taping_new b = {KP_CAT_INPUTS, y->layer, KP_NO, "labels", shape, dtype, kp_mul_u64(kp_shape_elems(shape, 1), 4)};
+    if (kp_keep_inside(&t->keep, y->op)) kp_taping_take(t, &b, 1);
+}
+
+/* ---- small things ---- */
+
+static void small(kp_taping *t, kp_category category, uint32_t layer, const char *what, uint64_t bytes)
+{
+    kp_taping_new b = {category, layer, KP_NO, what, {.rank = 1, .dim = {(int64_t)bytes}}, KP_UINT8, bytes};
+    kp_taping_take(t, &b, 1);
+}
+
+/* Keras: a step counter and a learning rate, the sums of the loss trackers (8 bytes each; with
+ * several outputs one more each), a seed of 8 bytes a dropout layer, and for XLA the table of the
+ * results' addresses with the logs. */
+static void small_state(kp_taping *t)
+{
+    const kp_graph *g = t->graph;
+    uint32_t trackers = g->n_outputs > 1 ? g->n_outputs + 1 : 1, results = 0;
+    small(t, KP_CAT_OPTIMIZER, KP_NO, "step and learning rate", t->profile->scalar_bytes);
+    if (t->training->framework >= KP_FW_TORCH) return;
+    small(t, KP_CAT_OPTIMIZER, KP_NO, "sums of the losses", 8 * (uint64_t)trackers);
+    for (uint32_t i = t->part->first_op; i < t->part->end_op; i++) {
+        const kp_graph_op *op = &g->ops[i];
+        bool seed = op->op == KP_OP_DROPOUT && op->attr.rate > 0 && !op->call;
+        uint32_t w = g->layers[op->layer].first_weight;
+        for (uint32_t n = g->layers[op->layer].n_weights; n-- > 0; w++)
+            seed &= g->weights[w].role != KP_ROLE_STATE;
+        if (seed) small(t, KP_CAT_WEIGHTS, op->layer, "seed", 8);
+    }
+    if (!t->profile->xla) return;
+    for (uint32_t i = 0; i < t->n_buffers; i++)
+        results += t->buffers[i].category == KP_CAT_WEIGHTS || t->buffers[i].category == KP_CAT_OPTIMIZER;
+    results += 1 + (2 * trackers - 1) + trackers; /* the scalars stand for several variables */
+    small(t, KP_CAT_TEMPORARY, KP_NO, "table of results", 4 * (uint64_t)trackers + 8 * (uint64_t)results);
+}
+
+/* Bytes that gradients wait in until enough are there for one collective: XLA packs up to about
+ * 30 MB (two at work), torch's buckets hold 25 MiB and stand beside all gradients. */
+static void bucket_state(kp_taping *t)
+{
+    uint64_t grads = 0, limit = (uint64_t)50 << 20;
+    if (t->part->strategy.dp < 2) return;
+    for (uint32_t w = 0; w < t->graph->n_weights; w++) {
+        kp_dtype dtype;
+        if (t->here[w] && t->graph->weights[w].trainable) grads = kp_add_u64(grads, kp_taping_grad_bytes(t, w, &dtype));
+    }
+    small(t, KP_CAT_COMMUNICATION, KP_NO, "gradient buckets", kp_min_u64(grads, limit));
+}
+
+void kp_tape_state(kp_taping *t)
+{
+    const kp_graph *g = t->graph;
+    kp_taping_step(t, KP_PHASE_LOAD, KP_NO);
+    for (uint32_t w = 0; w < g->n_weights; w++)
+        if (t->here[w]) weight_state(t, w);
+    for (uint32_t w = 0; w < g->n_weights; w++)
+        if (t->here[w] && g->weights[w].trainable) slot_state(t, w);
+    for (uint32_t w = 0; w < g->n_weights && kp_taping_accumulates(t); w++)
+        if (t->here[w] && g->weights[w].trainable) accumulator(t, w);
+    small_state(t);
+    for (uint32_t i = 0; i < g->n_inputs; i++) input_state(t, g->inputs[i]);
+    for (uint32_t i = 0; i < g->n_outputs; i++) label_state(t, g->outputs[i]);
+    bucket_state(t);
+}

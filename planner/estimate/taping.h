@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * planner/estimate/taping.h — a tape while it is written. Internal to the room.
+ *
+ * Buffers are counted: a buffer is freed when its last holder drops it. The first failure sticks
+ * (status), so writers append freely and kp_tape_make checks once. */
+#ifndef KP_PLANNER_ESTIMATE_TAPING_H
+#define KP_PLANNER_ESTIMATE_TAPING_H
+
+#include "planner/estimate/keep.h"
+
+/* A gradient that flows to a value: one list a root. */
+typedef struct kp_flow {
+    uint32_t buffer, next;
+} kp_flow;
+
+typedef struct kp_taping {
+    const kp_graph *graph;
+    const kp_training *training;
+    const kp_part *part;
+    const kp_profile *profile;
+    kp_arena *arena;
+    kp_err *err;
+    kp_status status;
+    kp_sizes sizes;
+    kp_keep keep;
+    kp_tape_buffer *buffers;
+    uint32_t *refs;       /* holders of each buffer */
+    kp_tape_event *events;
+    kp_tape_step *steps;
+    uint32_t n_buffers, n_events, n_steps;
+    size_t cap_buffers, cap_refs, cap_events, cap_steps;
+    uint32_t *stored;     /* buffer of each value; KP_NO: not in memory */
+    uint32_t *first_flow; /* of each root; KP_NO: none */
+    kp_flow *flows;
+    uint32_t n_flows;
+    size_t cap_flows;
+    uint32_t *extra_stored; /* buffer of each extra; KP_NO: not in memory */
+    uint32_t *ending;       /* of each op: first value whose last forward reader it is; KP_NO */
+    uint32_t *next_ending;  /* of each value */
+    uint32_t *weight_grad;  /* buffer of each weight's gradient that outlives its op; KP_NO */
+    uint32_t *weight_copy;  /* buffer of each weight's copy in the compute type; KP_NO */
+    uint32_t *uses, *left;  /* ops of the part that read each weight; of those, backward still to do */
+    uint32_t *waiting, *waiting_key; /* ops whose weight gradients wait, and their gradients */
+    uint32_t n_waiting;
+    uint32_t *others;       /* buffers of the other micro-batches in flight */
+    uint32_t n_others;
+    size_t cap_others;
+    uint32_t *border, *next_border; /* of each op: values kept for its segment's recomputation */
+    const uint32_t *segment; /* of each op: where its recomputed segment ends; NULL: none */
+    bool *here;             /* weights of this part */
+    bool together;          /* all gradients live until the update */
+    bool late;              /* weight gradients wait until all others are done (XLA may do so) */
+    struct {
+        const char *prefix, *name, *text;
+    } names[32];            /* texts of kp_taping_weight */
+    uint32_t n_names;
+    uint64_t all_bytes;     /* of all buffers ever: sums of them cannot overflow */
+} kp_taping;
+
+/* Begins a step. */
+void kp_taping_step(kp_taping *t, kp_phase phase, uint32_t op);
+
+/* What a buffer is; layer and op KP_NO where none. */
+typedef struct kp_taping_new {
+    kp_category category;
+    uint32_t layer, op;
+    const char *what;
+    kp_shape shape;
+    kp_dtype dtype;
+    uint64_t bytes;
+} kp_taping_new;
+
+/* A new buffer with `holders` holders, alive from this step on; KP_NO after a failure or if it has
+ * no bytes. An allocation after a free begins a further step of the same op. */
+uint32_t kp_taping_take(kp_taping *t, const kp_taping_new *buffer, uint32_t holders);
+void kp_taping_hold(kp_taping *t, uint32_t buffer, uint32_t more);
+void kp_taping_drop(kp_taping *t, uint32_t buffer);
+
+/* A buffer for a weight: what = "kernel" and the like with `prefix` in front. */
+uint32_t kp_taping_weight(kp_taping *t, uint32_t weight, kp_category category, const char *prefix,
+                          kp_dtype dtype, uint64_t bytes, uint32_t holders);
+
+/* True once something failed. */
+bool kp_taping_failed(const kp_taping *t);
+
+/* kp_tape_make with XLA's other schedule: late, all weight gradients after all others. */
+kp_status kp_tape_run(const kp_graph *graph, const kp_training *training, const kp_part *part, bool late,
+                      kp_arena *arena, kp_tape *ret, kp_err *err);
+
+/* The parts of a tape, in this order. */
+void kp_tape_state(kp_taping *t);    /* LOAD: weights, slots, accumulators, the batch */
+void kp_tape_forward(kp_taping *t);  /* kept and other values */
+void kp_tape_backward(kp_taping *t); /* gradients; frees what was kept */
+void kp_tape_update(kp_taping *t);   /* the optimizer */
+void kp_tape_eval(kp_taping *t);     /* the forward pass alone */
+
+/* One op's forward pass; training: what its backward pass reads stays. */
+void kp_tape_forward_op(kp_taping *t, uint32_t op, bool training);
+/* One holder less of a value. */
+void kp_tape_drop_value(kp_taping *t, uint32_t value);
+/* The step that follows once a weight's gradient is there. */
+void kp_tape_weight_grads(kp_taping *t, uint32_t op);
+
+/* True if the kernel of this op is copied (transposed, or to the compute type) while the step runs. */
+bool kp_taping_copies(const kp_taping *t, const kp_graph_op *op, uint32_t weight, kp_dtype *ret_dtype);
+/* dp, if ZeRO of at least `level` divides; else 1. */
+uint32_t kp_taping_shards(const kp_taping *t, uint32_t level);
+
+/* Bytes of a weight's gradient as it is computed, and of this rank's share of it where ZeRO divides. */
+uint64_t kp_taping_grad_bytes(const kp_taping *t, uint32_t weight, kp_dtype *ret_dtype);
+/* The type that a weight's layer computes in. */
+kp_dtype kp_taping_compute(const kp_taping *t, uint32_t weight);
+/* True if gradients are summed over several micro-batches before the update. */
+bool kp_taping_accumulates(const kp_taping *t);
+/* The last part of a weight's path: "kernel". */
+const char *kp_taping_name(const kp_taping *t, uint32_t weight);
+
+#endif
