@@ -33,6 +33,9 @@ typedef enum kp_activation {
 } kp_activation;
 extern const char *const kp_activation_names[KP_ACT_COUNT];
 
+/* The activation of a name in any of Keras's spellings ("relu", "ReLU", "swish"); OTHER if none. */
+kp_activation kp_activation_from_name(const char *name);
+
 /* The room's own files (rows, rules, readers) see the insides in planner/model/rules.h. */
 typedef struct kp_layer_row kp_layer_row;
 typedef struct kp_layer_cfg kp_layer_cfg;

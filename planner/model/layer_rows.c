@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The layer table. One row a Keras class, sorted by name; the configuration keys of classes that
+ * share them are one schema. Source of the rules: keras/src/layers at 3.16. */
+#include "planner/model/rows.h"
+#include <math.h>
+
+/* clang-format off */
+#define NEED(type, member, key)              {key, NULL, KP_CFG_##type, true, offsetof(kp_layer_cfg, member), 0}
+#define MAY(type, member, key, fallback)     {key, NULL, KP_CFG_##type, false, offsetof(kp_layer_cfg, member), fallback}
+#define INSIDE(type, key)                    {key, NULL, KP_CFG_##type, true, 0, 0}
+#define INSIDE_MAY(type, key)                {key, NULL, KP_CFG_##type, false, 0, 0}
+#define SCHEMA(name, ...)                                                                          \
+    static const kp_cfg_field name##_fields[] = {__VA_ARGS__};                                     \
+    static const kp_cfg_schema name = {name##_fields, KP_LEN(name##_fields)}
+
+#define ACTIVATION(fallback)  MAY(ACTIVATION, activation, "activation", KP_ACT_##fallback)
+#define BIAS                  MAY(BOOL, use_bias, "use_bias", 1)
+#define LORA                  MAY(INT, lora_rank, "lora_rank", 0)
+#define FORMAT                MAY(FORMAT, channels_first, "data_format", 0)
+#define PADDING               MAY(PADDING, padding, "padding", 0)
+#define STRIDES(fallback)     MAY(WINDOW, strides, "strides", fallback)
+#define AXIS(fallback)        MAY(INTS, axis, "axis", fallback)
+#define CONV_KEYS                                                                                  \
+    NEED(WINDOW, kernel, "kernel_size"), STRIDES(1), MAY(WINDOW, dilation, "dilation_rate", 1),    \
+    PADDING, FORMAT, ACTIVATION(LINEAR), BIAS, MAY(INT, groups, "groups", 1), LORA,                \
+    MAY(INT, depth_multiplier, "depth_multiplier", 1),                                             \
+    MAY(WINDOW, output_padding, "output_padding", -1)
+#define RNN_KEYS                                                                                   \
+    MAY(BOOL, return_sequences, "return_sequences", 0), MAY(BOOL, return_state, "return_state", 0), \
+    MAY(BOOL, stateful, "stateful", 0), MAY(BOOL, go_backwards, "go_backwards", 0)
+#define CELL_KEYS                                                                                  \
+    NEED(INT, units, "units"), BIAS, ACTIVATION(TANH), MAY(BOOL, reset_after, "reset_after", 0),   \
+    MAY(ACTIVATION, recurrent_activation, "recurrent_activation", KP_ACT_SIGMOID)
+
+SCHEMA(cfg_activation, NEED(ACTIVATION, activation, "activation"));
+SCHEMA(cfg_axis, AXIS(-1));
+SCHEMA(cfg_batchnorm, AXIS(-1), MAY(BOOL, center, "center", 1), MAY(BOOL, scale, "scale", 1),
+       MAY(BOOL, renorm, "renorm", 0));
+SCHEMA(cfg_bidirectional, INSIDE(LAYER, "layer"), INSIDE_MAY(LAYER, "backward_layer"),
+       MAY(MERGE, merge_mode, "merge_mode", KP_MERGE_CONCAT));
+SCHEMA(cfg_cell, CELL_KEYS);
+SCHEMA(cfg_conv, CONV_KEYS, NEED(INT, filters, "filters"));
+SCHEMA(cfg_cropping, MAY(PADS, pad, "cropping", 0), FORMAT);
+SCHEMA(cfg_dense, NEED(INT, units, "units"), ACTIVATION(LINEAR), BIAS, LORA);
+SCHEMA(cfg_depthwise, CONV_KEYS);
+SCHEMA(cfg_dot, NEED(INTS, axis, "axes"));
+SCHEMA(cfg_dropout, MAY(NUM, rate, "rate", 0));
+SCHEMA(cfg_embedding, NEED(INT, rows, "input_dim"), NEED(INT, width, "output_dim"), LORA);
+SCHEMA(cfg_global, MAY(BOOL, keepdims, "keepdims", 0), FORMAT);
+SCHEMA(cfg_groupnorm, AXIS(-1), MAY(BOOL, center, "center", 1), MAY(BOOL, scale, "scale", 1),
+       MAY(INT, groups, "groups", -1));
+SCHEMA(cfg_layernorm, AXIS(-1), MAY(BOOL, center, "center", 1), MAY(BOOL, scale, "scale", 1),
+       MAY(BOOL, rms_scaling, "rms_scaling", 0));
+SCHEMA(cfg_layer_scale, NEED(INT, units, "projection_dim"));
+SCHEMA(cfg_mha, NEED(INT, heads, "num_heads"), NEED(INT, key_dim, "key_dim"), BIAS,
+       MAY(INT, value_dim, "value_dim", 0), MAY(NUM, rate, "dropout", 0),
+       MAY(BOOL, use_gate, "use_gate", 0), MAY(INTS, dims, "output_shape", NAN),
+       MAY(INTS, axis, "attention_axes", NAN));
+SCHEMA(cfg_gqa, NEED(INT, heads, "num_query_heads"), NEED(INT, kv_heads, "num_key_value_heads"),
+       NEED(INT, key_dim, "head_dim"), BIAS, MAY(NUM, rate, "dropout", 0),
+       MAY(BOOL, use_gate, "use_gate", 0));
+SCHEMA(cfg_normalization, AXIS(NAN), MAY(GIVEN, mean_given, "mean", 0));
+SCHEMA(cfg_padding, MAY(PADS, pad, "padding", 0), FORMAT);
+SCHEMA(cfg_permute, NEED(INTS, dims, "dims"));
+SCHEMA(cfg_pool, MAY(WINDOW, size, "pool_size", 2), STRIDES(0), PADDING, FORMAT);
+SCHEMA(cfg_prelu, MAY(INTS, axis, "shared_axes", NAN));
+SCHEMA(cfg_relu, MAY(NUM, rate, "negative_slope", 0), MAY(GIVEN, mean_given, "max_value", 0));
+SCHEMA(cfg_repeat, NEED(INT, count, "n"));
+SCHEMA(cfg_reshape, NEED(INTS, dims, "target_shape"));
+SCHEMA(cfg_rnn, RNN_KEYS, CELL_KEYS);
+SCHEMA(cfg_rnn_cells, RNN_KEYS, INSIDE(LAYERS, "cell"));
+SCHEMA(cfg_stacked, INSIDE(LAYERS, "cells"));
+SCHEMA(cfg_time_distributed, INSIDE(LAYER, "layer"));
+SCHEMA(cfg_upsample, MAY(WINDOW, size, "size", 2), FORMAT);
+
+#define ANY UINT8_MAX
+#define OP(name)  KP_OP_##name
+#define ACT(name) KP_ACT_##name
+#define SAME(class_name, cfg, op)  {class_name, 0, OP(op), 1, 1, cfg, kp_shape_same, NULL, kp_lower_same}
+#define VIEW(class_name)           {class_name, 0, 0, 1, 1, NULL, kp_shape_same, NULL, kp_lower_view}
+#define FUNCTION(class_name, cfg, act) {class_name, 0, ACT(act), 1, 1, cfg, kp_shape_same, NULL, kp_lower_activation}
+#define DROP(class_name)           {class_name, 0, 0, 1, 1, &cfg_dropout, kp_shape_same, NULL, kp_lower_dropout}
+#define POOL(class_name, n, op)    {class_name, n, OP(op), 1, 1, &cfg_pool, kp_shape_pool, NULL, kp_lower_pool}
+#define GLOBAL(class_name, n, op)  {class_name, n, OP(op), 1, 1, &cfg_global, kp_shape_global, NULL, kp_lower_global}
+#define CONV(class_name, n)        {class_name, n, 0, 1, 1, &cfg_conv, kp_shape_conv, kp_weights_conv, kp_lower_conv}
+#define DEPTHWISE(class_name, n)   {class_name, n, 0, 1, 1, &cfg_depthwise, kp_shape_depthwise, kp_weights_depthwise, kp_lower_depthwise}
+#define SEPARABLE(class_name, n)   {class_name, n, 0, 1, 1, &cfg_conv, kp_shape_conv, kp_weights_separable, kp_lower_separable}
+#define TRANSPOSED(class_name, n)  {class_name, n, 0, 1, 1, &cfg_conv, kp_shape_transposed, kp_weights_transposed, kp_lower_transposed}
+#define MERGE(class_name, op)      {class_name, 0, OP(op), 1, ANY, NULL, kp_shape_merge, NULL, kp_lower_merge}
+#define PADS(class_name, n)        {class_name, n, 0, 1, 1, &cfg_padding, kp_shape_pads, NULL, kp_lower_pads}
+#define CROP(class_name, n)        {class_name, n, 1, 1, 1, &cfg_cropping, kp_shape_pads, NULL, kp_lower_pads}
+#define UPSAMPLE(class_name, n)    {class_name, n, OP(UPSAMPLE), 1, 1, &cfg_upsample, kp_shape_upsample, NULL, kp_lower_same}
+
+const kp_layer_row kp_layer_rows[] = {
+    FUNCTION("Activation", &cfg_activation, OTHER),
+    MERGE("Add", ADD),
+    DROP("AlphaDropout"),
+    MERGE("Average", ADD),
+    POOL("AveragePooling1D", 1, POOL_AVG),
+    POOL("AveragePooling2D", 2, POOL_AVG),
+    POOL("AveragePooling3D", 3, POOL_AVG),
+    {"BatchNormalization", 0, 0, 1, 1, &cfg_batchnorm, kp_shape_same, kp_weights_batchnorm, kp_lower_batchnorm},
+    {"Bidirectional", 0, 0, 1, 1, &cfg_bidirectional, NULL, NULL, kp_lower_bidirectional},
+    {"Concatenate", 0, 0, 1, ANY, &cfg_axis, kp_shape_concat, NULL, kp_lower_concat},
+    CONV("Conv1D", 1),
+    TRANSPOSED("Conv1DTranspose", 1),
+    CONV("Conv2D", 2),
+    TRANSPOSED("Conv2DTranspose", 2),
+    CONV("Conv3D", 3),
+    TRANSPOSED("Conv3DTranspose", 3),
+    CROP("Cropping1D", 1),
+    CROP("Cropping2D", 2),
+    CROP("Cropping3D", 3),
+    {"Dense", 0, 0, 1, 1, &cfg_dense, kp_shape_dense, kp_weights_dense, kp_lower_dense},
+    DEPTHWISE("DepthwiseConv1D", 1),
+    DEPTHWISE("DepthwiseConv2D", 2),
+    {"Dot", 0, 0, 2, 2, &cfg_dot, kp_shape_dot, NULL, kp_lower_dot},
+    DROP("Dropout"),
+    FUNCTION("ELU", NULL, ELU),
+    {"Embedding", 0, 0, 1, 1, &cfg_embedding, kp_shape_embedding, kp_weights_embedding, kp_lower_embedding},
+    {"Flatten", 0, 0, 1, 1, NULL, kp_shape_flatten, NULL, kp_lower_view},
+    {"GRU", 0, KP_CELL_GRU, 1, ANY, &cfg_rnn, kp_shape_rnn, kp_weights_rnn, kp_lower_rnn},
+    {"GRUCell", 0, KP_CELL_GRU, 0, 0, &cfg_cell, NULL, NULL, NULL},
+    DROP("GaussianDropout"),
+    SAME("GaussianNoise", NULL, RESCALE),
+    GLOBAL("GlobalAveragePooling1D", 1, REDUCE),
+    GLOBAL("GlobalAveragePooling2D", 2, REDUCE),
+    GLOBAL("GlobalAveragePooling3D", 3, REDUCE),
+    GLOBAL("GlobalMaxPooling1D", 1, POOL_MAX),
+    GLOBAL("GlobalMaxPooling2D", 2, POOL_MAX),
+    GLOBAL("GlobalMaxPooling3D", 3, POOL_MAX),
+    {"GroupNormalization", 0, 0, 1, 1, &cfg_groupnorm, kp_shape_same, kp_weights_groupnorm, kp_lower_groupnorm},
+    {"GroupQueryAttention", 0, 1, 1, ANY, &cfg_gqa, kp_shape_mha, kp_weights_mha, kp_lower_mha},
+    VIEW("Identity"),
+    {"InputLayer", 0, 0, 0, 0, NULL, NULL, NULL, NULL},
+    {"LSTM", 0, KP_CELL_LSTM, 1, ANY, &cfg_rnn, kp_shape_rnn, kp_weights_rnn, kp_lower_rnn},
+    {"LSTMCell", 0, KP_CELL_LSTM, 0, 0, &cfg_cell, NULL, NULL, NULL},
+    {"LayerNormalization", 0, 0, 1, 1, &cfg_layernorm, kp_shape_same, kp_weights_layernorm, kp_lower_layernorm},
+    {"LayerScale", 0, 0, 1, 1, &cfg_layer_scale, kp_shape_same, kp_weights_layer_scale, kp_lower_scale},
+    FUNCTION("LeakyReLU", NULL, LEAKY_RELU),
+    SAME("Masking", NULL, MATH),
+    POOL("MaxPooling1D", 1, POOL_MAX),
+    POOL("MaxPooling2D", 2, POOL_MAX),
+    POOL("MaxPooling3D", 3, POOL_MAX),
+    MERGE("Maximum", MAXMIN),
+    MERGE("Minimum", MAXMIN),
+    {"MultiHeadAttention", 0, 0, 1, ANY, &cfg_mha, kp_shape_mha, kp_weights_mha, kp_lower_mha},
+    MERGE("Multiply", MUL),
+    {"Normalization", 0, 0, 1, 1, &cfg_normalization, kp_shape_same, kp_weights_normalization, kp_lower_rescale},
+    {"PReLU", 0, 0, 1, 1, &cfg_prelu, kp_shape_same, kp_weights_prelu, kp_lower_scale},
+    {"Permute", 0, 0, 1, 1, &cfg_permute, kp_shape_permute, NULL, kp_lower_permute},
+    {"RMSNormalization", 0, 0, 1, 1, &cfg_axis, kp_shape_same, kp_weights_rmsnorm, kp_lower_rmsnorm},
+    {"RNN", 0, 0, 1, ANY, &cfg_rnn_cells, kp_shape_rnn, kp_weights_rnn, kp_lower_rnn},
+    {"ReLU", 0, 0, 1, 1, &cfg_relu, kp_shape_same, NULL, kp_lower_relu},
+    {"RepeatVector", 0, OP(UPSAMPLE), 1, 1, &cfg_repeat, kp_shape_repeat, NULL, kp_lower_same},
+    SAME("Rescaling", NULL, RESCALE),
+    {"Reshape", 0, 0, 1, 1, &cfg_reshape, kp_shape_reshape, NULL, kp_lower_view},
+    SEPARABLE("SeparableConv1D", 1),
+    SEPARABLE("SeparableConv2D", 2),
+    {"SimpleRNN", 0, KP_CELL_SIMPLE, 1, ANY, &cfg_rnn, kp_shape_rnn, kp_weights_rnn, kp_lower_rnn},
+    {"SimpleRNNCell", 0, KP_CELL_SIMPLE, 0, 0, &cfg_cell, NULL, NULL, NULL},
+    FUNCTION("Softmax", &cfg_axis, SOFTMAX),
+    DROP("SpatialDropout1D"),
+    DROP("SpatialDropout2D"),
+    DROP("SpatialDropout3D"),
+    {"StackedRNNCells", 0, 0, 0, 0, &cfg_stacked, NULL, NULL, NULL},
+    MERGE("Subtract", ADD),
+    {"TimeDistributed", 0, 0, 1, 1, &cfg_time_distributed, NULL, NULL, kp_lower_time_distributed},
+    UPSAMPLE("UpSampling1D", 1),
+    UPSAMPLE("UpSampling2D", 2),
+    UPSAMPLE("UpSampling3D", 3),
+    PADS("ZeroPadding1D", 1),
+    PADS("ZeroPadding2D", 2),
+    PADS("ZeroPadding3D", 3),
+};
+const size_t kp_layer_n_rows = KP_LEN(kp_layer_rows);
+
+#define BINARY(class_name, op) {class_name, 0, OP(op), 1, 2, NULL, kp_shape_math_binary, NULL, kp_lower_merge}
+
+const kp_layer_row kp_math_rows[] = {
+    BINARY("Add", ADD),
+    BINARY("Multiply", MUL),
+    BINARY("Subtract", ADD),
+};
+const size_t kp_math_n_rows = KP_LEN(kp_math_rows);
+/* clang-format on */
+
+static int by_class(const void *key, const void *row)
+{
+    return strcmp(key, ((const kp_layer_row *)row)->class_name);
+}
+
+const kp_layer_row *kp_row_find(const char *module, const char *class_name)
+{
+    bool math = module && (!strncmp(module, "keras.src.ops.", 14) || !strncmp(module, "keras.ops", 9));
+    return bsearch(class_name, math ? kp_math_rows : kp_layer_rows,
+                   math ? kp_math_n_rows : kp_layer_n_rows, sizeof(kp_layer_row), by_class);
+}
+
+bool kp_row_is_math(const kp_layer_row *row)
+{
+    return row >= kp_math_rows && row < kp_math_rows + kp_math_n_rows;
+}

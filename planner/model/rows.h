@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * planner/model/rows.h — the rule functions that rows of the layer table point to, by noun. */
+#ifndef KP_PLANNER_MODEL_ROWS_H
+#define KP_PLANNER_MODEL_ROWS_H
+
+#include "planner/model/rules.h"
+
+/* rules_basic.c: what keeps its shape, activations, inputs */
+kp_rule_fn kp_shape_same, kp_lower_same, kp_lower_view, kp_lower_activation, kp_lower_relu,
+    kp_weights_prelu, kp_lower_scale, kp_weights_layer_scale, kp_lower_dropout;
+
+/* rules_dense.c: products with a matrix, and tables */
+kp_rule_fn kp_shape_dense, kp_weights_dense, kp_lower_dense, kp_shape_embedding,
+    kp_weights_embedding, kp_lower_embedding;
+
+/* rules_conv.c: convolutions */
+kp_rule_fn kp_shape_conv, kp_weights_conv, kp_lower_conv, kp_shape_depthwise, kp_weights_depthwise,
+    kp_lower_depthwise, kp_weights_separable, kp_lower_separable, kp_shape_transposed,
+    kp_weights_transposed, kp_lower_transposed;
+
+/* rules_pool.c: windows, padding, resizing */
+kp_rule_fn kp_shape_pool, kp_lower_pool, kp_shape_global, kp_lower_global, kp_shape_adaptive,
+    kp_shape_pads, kp_lower_pads, kp_shape_upsample, kp_shape_resize;
+
+/* rules_norm.c: normalisations */
+kp_rule_fn kp_weights_batchnorm, kp_lower_batchnorm, kp_weights_layernorm, kp_lower_layernorm,
+    kp_weights_groupnorm, kp_lower_groupnorm, kp_weights_rmsnorm, kp_lower_rmsnorm,
+    kp_weights_normalization, kp_lower_rescale;
+
+/* rules_merge.c: several inputs to one */
+kp_rule_fn kp_shape_merge, kp_lower_merge, kp_shape_concat, kp_lower_concat, kp_shape_dot,
+    kp_lower_dot, kp_shape_math_binary;
+
+/* rules_reshape.c: the same values in another order */
+kp_rule_fn kp_shape_flatten, kp_shape_reshape, kp_shape_permute, kp_lower_permute,
+    kp_shape_repeat;
+
+/* rules_rnn.c, rules_wrap.c: cells over steps, layers around layers */
+kp_rule_fn kp_shape_rnn, kp_weights_rnn, kp_lower_rnn, kp_lower_bidirectional,
+    kp_lower_time_distributed;
+
+/* rules_attention.c */
+kp_rule_fn kp_shape_mha, kp_weights_mha, kp_lower_mha;
+
+#endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * planner/model/spec.h — a model as its file says it, the same for every dialect.
+ *
+ * What a reader of a dialect makes and the builder (build.c) walks. A model is a list of layers in
+ * the file's order; a layer is called any number of times, each call on tensors that other calls
+ * made. A Sequential is written as the chain of calls that it is. Nested models and the layers
+ * inside wrappers are the same structs again. References are indices within one model; all of it
+ * lives in the request's arena, but for the JSON, which lives as long as the reading. */
+#ifndef KP_PLANNER_MODEL_SPEC_H
+#define KP_PLANNER_MODEL_SPEC_H
+
+#include "planner/model/graph.h"
+#include <jansson.h>
+
+#define KP_NEST_MAX 32 /* models within models, layers within wrappers */
+
+typedef struct kp_spec_model kp_spec_model;
+
+/* One tensor handed to a call, or an output of a model. */
+typedef struct kp_ref {
+    uint32_t layer, call, tensor; /* who makes it, within the same model */
+    uint32_t arg;                 /* position among the call's arguments; KP_NO: by keyword */
+    const char *keyword;          /* NULL: by position */
+    const char *key;              /* its key if it stood in an object (named inputs); else NULL */
+} kp_ref;
+
+typedef struct kp_spec_call {
+    kp_ref *refs;
+    uint32_t n_refs, cap_refs;
+    json_t *args;   /* what is not a tensor in them is read by the rules of operations */
+    json_t *kwargs;
+} kp_spec_call;
+
+/* What the file itself says of an output: consumers hold the shape of what they read. */
+typedef struct kp_said {
+    uint32_t call, tensor;
+    kp_shape shape;
+    kp_dtype dtype;
+} kp_said;
+
+typedef struct kp_spec_layer {
+    const char *name, *class_name;
+    json_t *json;              /* the layer's own object */
+    const kp_layer_row *row;   /* NULL: a nested model or a class without a rule */
+    const kp_layer_cfg *cfg;
+    kp_spec_model *model;      /* a nested model, or NULL */
+    bool trainable;            /* own flag alone */
+    bool implicit;             /* the input of a Sequential that names none: no layer of the file */
+    bool has_policy;
+    kp_dtype compute_dtype, variable_dtype;
+    kp_spec_call *calls;
+    uint32_t n_calls;
+    kp_said *said;
+    uint32_t n_said, cap_said;
+    uint32_t layer;            /* index in the graph once it has one */
+} kp_spec_layer;
+
+typedef struct kp_spec_step {
+    uint32_t layer, call;
+} kp_spec_step;
+
+struct kp_spec_model {
+    const char *name, *class_name;
+    bool sequential, trainable;
+    kp_spec_layer *layers;
+    uint32_t n_layers;
+    uint32_t *inputs;          /* input layers, in the order in which the model takes them */
+    const char **input_keys;   /* names of the inputs if the file has them in an object; or NULL */
+    uint32_t n_inputs;
+    kp_ref *outputs;
+    uint32_t n_outputs, cap_outputs;
+    const kp_spec_step *order; /* all calls, topological, ties in the file's order */
+    uint32_t n_order;
+};
+
+typedef struct kp_spec {
+    kp_spec_model *model;
+    kp_format format;
+    kp_compile compile;
+} kp_spec;
+
+/* What all readers share. */
+typedef struct kp_reader {
+    kp_arena *arena;
+    const char *name;       /* of the file without folder and extension: a model's default name */
+    const char *policy;     /* replaces the policies of the file; NULL: none */
+    uint32_t depth;         /* nesting so far */
+    kp_err *err;
+} kp_reader;
+
+/* Reads a Keras model object {class_name, config, ...}. KP_INPUT, KP_UNSUPPORTED, KP_NOMEM. */
+kp_status kp_keras_model(kp_reader *reader, json_t *json, kp_spec_model **ret);
+
+/* Reads one layer object, a nested model or a wrapper's inner layer included; calls are not read. */
+kp_status kp_keras_layer(kp_reader *reader, json_t *json, uint32_t index, kp_spec_layer *ret);
+
+/* Reads all layers' inbound_nodes and the model's inputs and outputs (`config`): names become
+ * indices. */
+kp_status kp_keras_calls(kp_reader *reader, json_t *config, kp_spec_model *model);
+
+/* Layer names to indices: open addressing. */
+typedef struct kp_names {
+    const kp_spec_model *model;
+    uint32_t *slots; /* index + 1; 0: empty */
+    uint32_t mask;
+} kp_names;
+/* KP_INPUT if two layers have one name. */
+kp_status kp_names_make(const kp_spec_model *model, kp_arena *arena, kp_names *ret, kp_err *err);
+uint32_t kp_names_find(const kp_names *names, const char *name); /* KP_NO: none */
+
+/* Makes a Sequential's chain of calls, and its input if the file names none (`json`: the model's
+ * object). */
+kp_status kp_keras_chain(kp_reader *reader, json_t *json, kp_spec_model *model);
+
+/* The input shape in a layer's configuration, in any of the spellings; rank 0 if it has none. */
+kp_status kp_keras_input_shape(kp_reader *reader, const json_t *config, kp_shape *ret,
+                               uint64_t *ret_batch);
+bool kp_spec_is_input(const kp_spec_layer *layer);
+
+/* compile_config or training_config to a kp_compile; an absent or odd one leaves fields absent. */
+kp_status kp_keras_compile(kp_reader *reader, const json_t *json, kp_compile *ret);
+
+/* Fills model->order. KP_INPUT: a cycle (named), a call that is not there. */
+kp_status kp_spec_order(kp_spec_model *model, kp_arena *arena, kp_err *err);
+
+/* A JSON list or Keras's {"class_name": "__tuple__", "items": [...]}; NULL if it is neither. */
+json_t *kp_json_list(json_t *json);
+
+/* A shape as Keras writes it: axis 0 is the batch (its number goes to *ret_batch, 0 if open).
+ * KP_INPUT names `key`. */
+kp_status kp_keras_shape(json_t *json, const char *key, kp_shape *ret, uint64_t *ret_batch,
+                         kp_err *err);
+
+/* A dtype policy (a name, a policy object) to its two types. KP_INPUT if it is none. */
+kp_status kp_keras_policy(const json_t *json, kp_dtype *ret_compute, kp_dtype *ret_variable,
+                          kp_err *err);
+bool kp_policy_from_name(const char *name, kp_dtype *ret_compute, kp_dtype *ret_variable);
+
+#endif
