@@ -114,19 +114,14 @@ static int read_memory(machine *m, kp_nvml_device device, kp_gpu *gpu)
     return rc;
 }
 
-/* Processes of ours (ranks of a verification, children of the agent) do not make a GPU busy. */
-static bool is_our_child(unsigned int pid)
+/* Ranks of verifications are this program too: they do not make a GPU busy. */
+static bool is_ours(unsigned int pid)
 {
-    char path[48], line[512];
-    int parent = 0;
-    snprintf(path, sizeof(path), "/proc/%u/stat", pid);
-    FILE *file = fopen(path, "re");
-    if (!file) return false;
-    char *end =
-        fgets(line, sizeof(line), file) ? strrchr(line, ')') : NULL; /* names may have any */
-    if (end && sscanf(end + 1, " %*c %d", &parent) != 1) parent = 0;
-    fclose(file);
-    return parent > 1 && (parent == getpid() || parent == getppid());
+    char path[48], own[512], other[512];
+    snprintf(path, sizeof(path), "/proc/%u/exe", pid);
+    ssize_t n = readlink(path, other, sizeof(other));
+    return n > 0 && readlink("/proc/self/exe", own, sizeof(own)) == n &&
+           !memcmp(own, other, (size_t)n);
 }
 
 static void read_processes(machine *m, kp_nvml_device device, kp_gpu *gpu)
@@ -138,7 +133,7 @@ static void read_processes(machine *m, kp_nvml_device device, kp_gpu *gpu)
     if (rc != KP_NVML_OK) return;
     gpu->processes = n;
     for (unsigned int i = 0; i < n && i < PROCESSES_MAX; i++)
-        gpu->processes -= is_our_child(list[i].pid);
+        gpu->processes -= is_ours(list[i].pid);
 }
 
 /* The processor socket that the GPU hangs on, from sysfs ("0000:17:00.0", lower case). */
