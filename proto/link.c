@@ -103,9 +103,9 @@ kp_status kp_link_bind(void *zmq, const char *endpoint, size_t limit_bytes, kp_l
     if (status == KP_OK && zmq_bind(link->socket, link->resolved)) {
         status = errno == EADDRINUSE ? KP_UNREACHABLE : KP_USAGE;
         kp_fail(err, status, "'%s': %s", endpoint,
-                errno == EADDRINUSE ? "address in use"
-                : errno == ENODEV   ? "no such address on this machine"
-                                    : zmq_strerror(errno));
+                errno == EADDRINUSE                         ? "address in use"
+                : errno == ENODEV || errno == EADDRNOTAVAIL ? "no such address on this machine"
+                                                            : zmq_strerror(errno));
     }
     if (status != KP_OK) {
         if (status == KP_UNREACHABLE)

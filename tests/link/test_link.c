@@ -292,7 +292,7 @@ Test(link, nobody_there)
     kp_dir dir = kp_dir_make();
     int port;
     int silent = listen_and_say_nothing(&port);
-    char tcp_free[64], tcp_silent[64], ipc_missing[128], ipc_stale[128], stale_path[128];
+    char tcp_free[64], tcp_silent[64], ipc_missing[160], ipc_stale[160], stale_path[128];
     snprintf(tcp_silent, sizeof(tcp_silent), "tcp://127.0.0.1:%d", port);
     int once = listen_and_say_nothing(&port);
     snprintf(tcp_free, sizeof(tcp_free), "tcp://127.0.0.1:%d", port);
