@@ -28,7 +28,7 @@ typedef struct kp_tok {
 typedef struct kp_source kp_source;
 struct kp_source {
     kp_tok (*next)(kp_source *source); /* never called behind the end */
-    size_t (*left)(const kp_source *source); /* bytes that are still there; SIZE_MAX: any */
+    size_t (*left)(const kp_source *source); /* no more bytes than these still come */
     bool text; /* JSON: bytes are base64, a shape is its printed form */
 };
 
@@ -46,13 +46,14 @@ typedef struct kp_json_frame {
 
 typedef struct kp_json_source {
     kp_source base;
+    size_t text_bytes;     /* of the text behind the document; SIZE_MAX: not known */
     const json_t *pending; /* the value that comes next; NULL: ask the newest frame */
     uint32_t depth;
     kp_json_frame frames[KP_JSON_DEPTH_MAX];
 } kp_json_source;
 
 void kp_mpack_source_init(kp_mpack_source *source, const void *bytes, size_t len); /* checked ones */
-void kp_json_source_init(kp_json_source *source, const json_t *json);
+void kp_json_source_init(kp_json_source *source, const json_t *json, size_t text_bytes);
 
 typedef struct kp_sink kp_sink;
 struct kp_sink {
@@ -83,11 +84,23 @@ kp_status kp_schema_write(const kp_schema *schema, const void *value, kp_sink *s
 kp_status kp_schema_take(const kp_schema *schema, kp_source *source, kp_arena *arena,
                          void *ret_value, kp_err *err);
 
+/* Inside reading: values of one token (not structs and lists), and what is said of a wrong one. */
+typedef struct kp_reader {
+    kp_source *source;
+    kp_arena *arena;
+    kp_err *err;
+} kp_reader;
+kp_status kp_take_value(kp_reader *r, const kp_field *f, kp_field_type type, const kp_tok *tok,
+                        void *at, const kp_path *path);
+kp_status kp_take_text(kp_reader *r, const kp_tok *tok, const char **ret, const kp_path *path);
+kp_status kp_take_wrong(kp_reader *r, kp_field_type type, const kp_tok *tok, const kp_path *path);
+
 /* True if the member at `at` is absent, and making it so. */
 bool kp_field_absent(const kp_field *field, const void *at);
 void kp_field_clear(const kp_field *field, void *at);
 
-/* Items behind the pointer of a list-like field: their number, and the size of one. */
+/* Items behind the pointer of a list-like field: their number, the type and size of one. */
+kp_field_type kp_field_item_type(const kp_field *field);
 uint32_t kp_field_count(const kp_field *field, const void *value);
 size_t kp_field_item_size(const kp_field *field);
 bool kp_field_is_list(const kp_field *field);

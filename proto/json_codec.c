@@ -87,13 +87,13 @@ static kp_tok json_next(kp_source *base)
 
 static size_t json_left(const kp_source *base)
 {
-    (void)base;
-    return SIZE_MAX; /* the document is in memory already and was limited before */
+    return ((const kp_json_source *)base)->text_bytes;
 }
 
-void kp_json_source_init(kp_json_source *source, const json_t *json)
+void kp_json_source_init(kp_json_source *source, const json_t *json, size_t text_bytes)
 {
     source->base = (kp_source){.next = json_next, .left = json_left, .text = true};
+    source->text_bytes = text_bytes;
     source->pending = json;
     source->depth = 0;
 }

@@ -34,6 +34,17 @@ size_t kp_field_item_size(const kp_field *field)
                                                                : sizes[field->type];
 }
 
+kp_field_type kp_field_item_type(const kp_field *field)
+{
+    switch (field->type) {
+    case KP_F_STRS: return KP_F_STR;
+    case KP_F_DIMSES: return KP_F_DIMS;
+    case KP_F_U32S:
+    case KP_F_U32_ARRAY: return KP_F_U32;
+    default: return KP_F_STRUCT;
+    }
+}
+
 uint32_t kp_field_count(const kp_field *field, const void *value)
 {
     uint32_t n = field->n_items;

@@ -91,16 +91,6 @@ static kp_status put_value(writer *w, const kp_field *f, kp_field_type type, con
     return KP_OK;
 }
 
-/* The type of one item of a list-like field. */
-static kp_field_type item_type(kp_field_type type)
-{
-    static const kp_field_type types[KP_F_COUNT] = {
-        [KP_F_LIST] = KP_F_STRUCT, [KP_F_STRS] = KP_F_STR,     [KP_F_U32S] = KP_F_U32,
-        [KP_F_DIMSES] = KP_F_DIMS, [KP_F_U32_ARRAY] = KP_F_U32,
-    };
-    return types[type];
-}
-
 static kp_status put_list(writer *w, const kp_field *f, const void *items, uint32_t n,
                           const kp_path *path)
 {
@@ -110,7 +100,7 @@ static kp_status put_list(writer *w, const kp_field *f, const void *items, uint3
         const char *at = (const char *)items + i * kp_field_item_size(f);
         if (f->type == KP_F_STRS && !*(const char *const *)(const void *)at)
             return kp_path_fail(&item, KP_INTERNAL, w->err, "text is not set");
-        KP_TRY(put_value(w, f, item_type(f->type), at, &item));
+        KP_TRY(put_value(w, f, kp_field_item_type(f), at, &item));
     }
     w->sink->close(w->sink, KP_TOK_LIST);
     return KP_OK;
