@@ -5,13 +5,27 @@
 #include "planner/cli/table.h"
 #include <math.h>
 
-static const kp_column columns[] = {
-    {.title = "layer", .shrink = true},
-    {.title = "class", .shrink = true},
-    {.title = "output shape", .shrink = true},
-    {.title = "params", .right = true},
-    {.title = "forward", .right = true},
-};
+/* One unit for a column of FLOPs: that of its largest number. */
+typedef struct flops_unit {
+    const char *title;
+    double flops;
+} flops_unit;
+
+static double largest(const kp_summary_layer *layers, uint32_t n)
+{
+    double most = 0;
+    for (uint32_t i = 0; i < n; i++) most = fmax(most, layers[i].forward_flops); /* NaN never wins */
+    return most;
+}
+
+static flops_unit unit_for(double flops)
+{
+    static const flops_unit units[] = {
+        {"forward KFLOP", 1e3}, {"forward MFLOP", 1e6}, {"forward GFLOP", 1e9}, {"forward TFLOP", 1e12}};
+    size_t u = 0;
+    while (u + 1 < KP_LEN(units) && flops >= units[u + 1].flops) u++;
+    return units[u];
+}
 
 static void shapes_cell(kp_table *table, const kp_summary_layer *layer)
 {
@@ -24,7 +38,14 @@ static void shapes_cell(kp_table *table, const kp_summary_layer *layer)
     kp_buf_release(&text);
 }
 
-static void layer_rows(kp_table *table, const kp_summary_layer *layers, uint32_t n, int depth)
+static void flops_cell(kp_table *table, double flops, flops_unit unit)
+{
+    if (isnan(flops) || flops == 0) kp_table_cell(table, flops == 0 ? "-" : "?");
+    else kp_table_fmt(table, flops < unit.flops / 1000 ? "<%.3f" : "%.3f", fmax(flops / unit.flops, .001));
+}
+
+static void layer_rows(kp_table *table, const kp_summary_layer *layers, uint32_t n, flops_unit unit,
+                       int depth)
 {
     for (uint32_t i = 0; i < n; i++) {
         const kp_summary_layer *layer = &layers[i];
@@ -32,8 +53,8 @@ static void layer_rows(kp_table *table, const kp_summary_layer *layers, uint32_t
         kp_table_cell(table, layer->class_name);
         shapes_cell(table, layer);
         kp_table_cell(table, kp_count_text(layer->params).s);
-        kp_table_cell(table, isnan(layer->forward_flops) ? NULL : kp_flops_text(layer->forward_flops).s);
-        layer_rows(table, layer->layers, layer->n_layers, depth + 1);
+        flops_cell(table, layer->forward_flops, unit);
+        layer_rows(table, layer->layers, layer->n_layers, unit, depth + 1);
     }
 }
 
@@ -87,9 +108,15 @@ kp_status kp_cmd_summary(kp_cli *cli, kp_err *err)
     cli->warnings = summary.warnings;
     cli->n_warnings = summary.n_warnings;
     if (cli->values.json) return kp_cli_json(cli, &kp_schema_summary, &summary, err);
+    flops_unit unit = unit_for(largest(summary.layers, summary.n_layers));
+    const kp_column columns[] = {
+        {.title = "layer", .shrink = true}, {.title = "class", .shrink = true},
+        {.title = "output shape"},          {.title = "params", .right = true},
+        {.title = unit.title, .right = true},
+    };
     kp_table table;
     kp_table_init(&table, columns, KP_LEN(columns), &cli->arena);
-    layer_rows(&table, summary.layers, summary.n_layers, 0);
+    layer_rows(&table, summary.layers, summary.n_layers, unit, 0);
     kp_buf_fmt(&cli->out, "model '%s' (%s)\n\n", summary.model, summary.format);
     KP_TRY(kp_table_print(&table, kp_cli_width(), &cli->out, err));
     totals(&summary, &cli->out);

@@ -3,7 +3,7 @@
 #include <assert.h>
 
 #define GAP   2
-#define LEAST 8 /* columns are not shortened below this */
+#define LEAST 10 /* columns are not shortened below this */
 
 void kp_table_init(kp_table *table, const kp_column *columns, uint32_t n, kp_arena *arena)
 {
@@ -72,13 +72,20 @@ static void shrink(const kp_table *table, unsigned width, size_t *widths)
     }
 }
 
+/* "convnext..block_2_pointwise_conv": names of layers differ at their ends. */
+static void print_short(const char *text, size_t n, size_t width, kp_buf *out)
+{
+    size_t head = (width - 2) / 3, tail = width - 2 - head;
+    kp_buf_add(out, text, bytes_of(text, head));
+    kp_buf_str(out, "..");
+    kp_buf_str(out, text + bytes_of(text, n - tail));
+}
+
 static void print_cell(const char *text, const kp_column *column, size_t width, bool last, kp_buf *out)
 {
     size_t n = chars(text);
     if (n > width) {
-        kp_buf_add(out, text, bytes_of(text, width - 2));
-        kp_buf_str(out, "..");
-        n = width;
+        print_short(text, n, width, out);
     } else {
         if (column->right) kp_buf_pad(out, ' ', width - n);
         kp_buf_str(out, text);
