@@ -16,11 +16,14 @@ static kp_status add_layer(kp_build *b, kp_spec_layer *spec, uint32_t parent, bo
         path = kp_arena_fmt(b->arena, "%s/%s", b->layers[parent].path, spec->name);
     if (!path) return kp_nomem(b->err);
     spec->layer = b->n_layers++;
+    /* An input's dtype is its tensor's; as a layer Keras gives it the default policy. */
+    bool input = kp_spec_is_input(spec);
     b->layers[spec->layer] = (kp_layer){.name = spec->name, .path = path,
         .class_name = spec->class_name, .row = spec->row, .cfg = spec->cfg, .parent = parent,
         .first_child = KP_NO, .next = KP_NO, .is_model = spec->model != NULL,
-        .trainable = spec->trainable && outer_trainable, .compute_dtype = spec->compute_dtype,
-        .variable_dtype = spec->variable_dtype};
+        .trainable = spec->trainable && outer_trainable,
+        .compute_dtype = input ? KP_FLOAT32 : spec->compute_dtype,
+        .variable_dtype = input ? KP_FLOAT32 : spec->variable_dtype};
     return KP_OK;
 }
 

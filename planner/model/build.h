@@ -19,6 +19,7 @@ struct kp_build {
     uint32_t n_layers, n_weights, n_tensors, n_ops, n_open, n_warnings;
     size_t cap_layers, cap_weights, cap_tensors, cap_ops, cap_open, cap_warnings;
     uint32_t depth;
+    uint32_t n_unnamed; /* weights that Keras names by a counter */
     uint64_t fixed_batch;
     bool low_confidence;
 };

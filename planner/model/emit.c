@@ -140,6 +140,16 @@ kp_status kp_rule_weight(kp_rule *rule, const char *name, kp_weight_role role, k
     return kp_rule_weight_typed(rule, name, role, shape, trainable, rule->variable);
 }
 
+kp_status kp_rule_weight_unnamed(kp_rule *rule, kp_weight_role role, kp_shape shape,
+                                 bool trainable)
+{
+    char name[32] = "variable";
+    uint32_t n = rule->build->n_unnamed;
+    if (rule->first && n) snprintf(name, sizeof(name), "variable_%" PRIu32, n);
+    if (rule->first) rule->build->n_unnamed++;
+    return kp_rule_weight(rule, name, role, shape, trainable);
+}
+
 uint32_t kp_rule_find_weight(const kp_rule *rule, const char *name)
 {
     const kp_build *b = rule->build;

@@ -163,6 +163,9 @@ kp_status kp_rule_weight(kp_rule *rule, const char *name, kp_weight_role role, k
 /* The same for a weight with a type of its own. */
 kp_status kp_rule_weight_typed(kp_rule *rule, const char *name, kp_weight_role role,
                                kp_shape shape, bool trainable, kp_dtype dtype);
+/* The same for a weight that the layer gives no name: Keras counts "variable", "variable_1", ... */
+kp_status kp_rule_weight_unnamed(kp_rule *rule, kp_weight_role role, kp_shape shape,
+                                 bool trainable);
 /* The weight declared under `name`, or KP_NO. */
 uint32_t kp_rule_find_weight(const kp_rule *rule, const char *name);
 

@@ -81,10 +81,10 @@ kp_status kp_weights_prelu(kp_rule *rule)
     return kp_rule_weight(rule, "alpha", KP_ROLE_SCALE, alpha, true);
 }
 
-/* ConvNeXt's LayerScale: gamma over the last axis. */
+/* ConvNeXt's LayerScale has one factor a channel, a variable without a name of its own. */
 kp_status kp_weights_layer_scale(kp_rule *rule)
 {
-    return kp_rule_weight(rule, "gamma", KP_ROLE_SCALE, kp_dims(1, &rule->cfg->units), true);
+    return kp_rule_weight_unnamed(rule, KP_ROLE_SCALE, kp_dims(1, &rule->cfg->units), true);
 }
 
 kp_status kp_lower_scale(kp_rule *rule)

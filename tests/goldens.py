@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""Compares `kplan summary FILE --json` with recorded facts: goldens.py KPLAN DATA.
+
+A set is a folder below DATA/keras, and DATA/hf. Files that hold their facts (`layers`, `model_json`)
+are compared whole: totals, and every layer's shapes, parameters, types and weights, nested ones too.
+Others are compared by the total of parameters that an INDEX.tsv beside them or DATA/keras/PARAMS.tsv
+knows; without one, reading without a refusal is all that is asked. Prints a line a set and writes
+build/goldens.json."""
+import collections, csv, json, os, subprocess, sys
+
+
+def table(path):
+    if not os.path.exists(path):
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def known_totals(data):
+    """Total of parameters by path, as far as tables know it."""
+    totals = {}
+    for row in table(os.path.join(data, "keras", "PARAMS.tsv")):
+        if row.get("file") and (row.get("params_exact") or "").isdigit():
+            totals[os.path.join(data, row["file"])] = int(row["params_exact"])
+    for folder in folders(data):
+        for row in table(os.path.join(folder, "INDEX.tsv")):
+            known = row.get("params_best") or row.get("params_known") or ""
+            if row.get("file") and known.isdigit():
+                totals[os.path.join(folder, row["file"])] = int(known)
+    return totals
+
+
+def folders(data):
+    keras = os.path.join(data, "keras")
+    found = [os.path.join(keras, d) for d in sorted(os.listdir(keras))] if os.path.isdir(keras) else []
+    return [f for f in found + [os.path.join(data, "hf")] if os.path.isdir(f)]
+
+
+def recorded(path):
+    """The facts in the file itself, or None."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            facts = json.load(file)
+    except (ValueError, OSError):
+        return None
+    return facts if isinstance(facts, dict) and "model_json" in facts and "layers" in facts else None
+
+
+def summary(kplan, path):
+    """(summary, refusal)"""
+    run = subprocess.run([kplan, "summary", path, "--json"], capture_output=True, text=True, timeout=60)
+    if run.returncode == 0:
+        return json.loads(run.stdout), None
+    first = run.stderr.splitlines()[0] if run.stderr else "no message"
+    return None, f"exit {run.returncode}: {first}"
+
+
+def shapes_of(layer):
+    """The output shapes of a recorded layer's first call."""
+    calls = layer.get("node_output_shapes")
+    if calls:
+        return calls[0]
+    shape = layer["output_shape"]
+    if isinstance(shape, dict):
+        return list(shape.values())
+    return shape if shape and isinstance(shape[0], list) else [shape]
+
+
+def weights_of(layer):
+    return sorted((w["path"], tuple(w["shape"]), w["dtype"], w["trainable"]) for w in layer.get("weights", []))
+
+
+def same_weights(facts, said):
+    """Name scopes of the code that once made a model stand in its paths, not in its file."""
+    def same(fact, ours):
+        return fact[1:] == ours[1:] and (fact[0] == ours[0] or fact[0].endswith("/" + ours[0]))
+    return len(facts) == len(said) and all(any(same(f, s) for s in said) for f in facts)
+
+
+def differs(where, fact, said):
+    return None if fact == said else f"{where}: {said} instead of {fact}"
+
+
+def compare_layer(fact, said):
+    name = fact["name"]
+    found = differs(f"{name} shapes", shapes_of(fact), said["output_shapes"])
+    if found or not fact.get("is_layer", True):
+        return found
+    for key in ("params", "trainable", "non_trainable", "compute_dtype", "variable_dtype"):
+        if key in fact and key in said:
+            found = found or differs(f"{name} {key}", fact[key], said[key])
+    if "nested" in fact:
+        return found or compare_layers(fact["nested"], said.get("layers", []))
+    if found or same_weights(weights_of(fact), weights_of(said)):
+        return found
+    return differs(f"{name} weights", weights_of(fact), weights_of(said))
+
+
+def compare_layers(facts, said):
+    found = differs("layers", [f["name"].rsplit("/", 1)[-1] for f in facts], [s["name"].rsplit("/", 1)[-1] for s in said])
+    for fact, layer in zip(facts, said):
+        found = found or compare_layer(fact, layer)
+    return found
+
+
+def compare(facts, said):
+    """What differs first, or None."""
+    params = said["params"]
+    return (
+        differs("total parameters", facts["total_params"], params["total"])
+        or differs("trainable parameters", facts["trainable_params"], params["trainable"])
+        or differs("non-trainable parameters", facts["non_trainable_params"], params["non_trainable"])
+        or differs("inputs", facts.get("inputs", said["inputs"]), said["inputs"])
+        or differs("outputs", facts.get("outputs", said["outputs"]), said["outputs"])
+        or compare_layers(facts["layers"], said["layers"])
+    )
+
+
+def check(kplan, path, totals):
+    """("agree" | "refused" | "disagree" | "read", reason)"""
+    said, refusal = summary(kplan, path)
+    if refusal:
+        return "refused", refusal
+    facts = recorded(path)
+    if facts:
+        found = compare(facts, said)
+    elif path in totals:
+        found = differs("total parameters", totals[path], said["params"]["total"])
+    else:
+        return "read", None
+    return ("disagree", found) if found else ("agree", None)
+
+
+def run_set(kplan, folder, totals):
+    names = [n for n in sorted(os.listdir(folder)) if not n.endswith((".tsv", ".md", ".txt"))]
+    result = {"name": os.path.basename(folder), "files": len(names), "agree": 0, "refused": 0,
+              "disagree": [], "no_facts": 0, "refusals": []}
+    for name in names:
+        what, reason = check(kplan, os.path.join(folder, name), totals)
+        if what == "agree":
+            result["agree"] += 1
+        elif what == "read":
+            result["no_facts"] += 1
+        elif what == "refused":
+            result["refused"] += 1
+            result["refusals"].append({"file": name, "reason": reason})
+        else:
+            result["disagree"].append({"file": name, "reason": reason})
+    return result
+
+
+def main():
+    if len(sys.argv) != 3:
+        sys.exit("usage: goldens.py KPLAN DATA")
+    kplan, data = os.path.abspath(sys.argv[1]), sys.argv[2]
+    totals = known_totals(data)
+    sets = [run_set(kplan, folder, totals) for folder in folders(data)]
+    for s in sets:
+        print(f"{s['name']}: {s['files']} files, {s['agree']} agree, {s['refused']} refused, "
+              f"{len(s['disagree'])} disagree, {s['no_facts']} read without a recorded fact")
+        for row in s["disagree"][:8]:
+            print(f"    {row['file']}: {row['reason'][:240]}")
+        causes = collections.Counter(r["reason"].split(": ")[0] for r in s["refusals"])
+        for cause, n in sorted(causes.items()):
+            print(f"    {n} x {cause}")
+    os.makedirs("build", exist_ok=True)
+    with open("build/goldens.json", "w", encoding="utf-8") as file:
+        json.dump({"sets": sets}, file, indent=1)
+        file.write("\n")
+
+
+if __name__ == "__main__":
+    main()
