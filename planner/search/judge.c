@@ -86,6 +86,13 @@ kp_status kp_ground_make(const kp_ground *chain, uint32_t gpus, kp_arena *arena,
     return KP_OK;
 }
 
+bool kp_ground_divides(const kp_ground *ground)
+{
+    bool divides = false;
+    for (uint32_t i = 0; i < ground->n_bases; i++) divides = divides || ground->bases[i].divides;
+    return divides;
+}
+
 uint32_t kp_ground_first_slot(const kp_strategy *strategy, uint32_t stage)
 {
     return stage * strategy->dp * strategy->tp;

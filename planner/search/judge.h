@@ -48,6 +48,10 @@ kp_status kp_ground_chain(const kp_search_request *request, kp_arena *arena, kp_
 kp_status kp_ground_make(const kp_ground *chain, uint32_t gpus, kp_arena *arena, kp_ground *ret,
                          kp_err *err);
 
+/* False if no point divides the work: there is none, or tensor parallelism, which all need, divides
+ * no layer. */
+bool kp_ground_divides(const kp_ground *ground);
+
 /* No strategy at this point is faster, whatever its ZeRO level and recomputation (derivation at
  * the function); INFINITY if tp would divide nothing. */
 double kp_ground_bound_s(const kp_ground *ground, const kp_point *point);

@@ -71,12 +71,12 @@ static int pass_aligned(kp_shape in, int axis, kp_shape out)
     return axis_in(out, at) && out.dim[at] == in.dim[axis] ? at : -1;
 }
 
-/* Windows, padding and repetition change other axes only. */
+/* Windows, padding and repetition change other axes only; a window over everything ends in
+ * pass_reduce. */
 static int pass_channel(const kp_graph_op *op, kp_shape in, int axis, kp_shape out)
 {
     int channels = op->attr.channels_first ? 1 : in.rank - 1;
     if (op->op == KP_OP_BATCHNORM || op->op == KP_OP_GROUPNORM) channels = op->attr.axis;
-    if (op->op == KP_OP_PAD) channels = axis; /* it says no format: an axis it leaves alone */
     if (axis != channels || in.rank != out.rank) return -1;
     return out.dim[axis] > 0 && out.dim[axis] % in.dim[axis] == 0 ? axis : -1;
 }
@@ -141,7 +141,8 @@ static int pass_input(const kp_layouts *l, const kp_graph_op *op, uint32_t i)
     if (axis < 0) return -1;
     switch (passes[op->op]) {
     case PASS_ELEMENT: return pass_aligned(in, axis, out);
-    case PASS_CHANNEL: return pass_channel(op, in, axis, out);
+    case PASS_CHANNEL:
+        return in.rank > out.rank ? pass_reduce(op, in, axis, out) : pass_channel(op, in, axis, out);
     case PASS_OTHER: return axis != op->attr.axis ? pass_aligned(in, axis, out) : -1;
     case PASS_REDUCE: return pass_reduce(op, in, axis, out);
     case PASS_VIEW: return pass_view(in, axis, out, l->tp);

@@ -257,6 +257,10 @@ kp_status kp_space_refuse(const kp_search_request *request, uint32_t gpus, uint3
         kp_fail(err, KP_USAGE, "the model fixes its batch to %" PRIu64
                 ", which no micro-batch of %" PRIu64 " samples on %" PRIu32 " GPUs has",
                 fixed, batch, gpus);
+    } else if (batch % dp == 0 && gpus > 1) {
+        kp_fail(err, KP_USAGE, "a batch of %" PRIu64 " cannot be divided over %" PRIu32
+                " GPUs: tensor parallelism divides no layer of this model", batch, gpus);
+        kp_hint(err, "--batch %" PRIu64 " can be divided so", kp_round_up(batch, gpus));
     } else {
         kp_fail(err, KP_USAGE, "a batch of %" PRIu64 " cannot be divided over %" PRIu32
                 " GPUs: at least %" PRIu32 " replicas share it", batch, gpus, dp);

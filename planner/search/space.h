@@ -42,7 +42,7 @@ kp_status kp_space_check(const kp_search_request *request, kp_err *err);
 kp_status kp_space_make(const kp_search_request *request, uint32_t gpus, uint32_t max_stages,
                         kp_arena *arena, kp_space *ret, kp_err *err);
 
-/* KP_USAGE: says why there is no point on that many GPUs and what would divide. */
+/* KP_USAGE: says why there is no point on that many GPUs that divides the work, and what would. */
 kp_status kp_space_refuse(const kp_search_request *request, uint32_t gpus, uint32_t max_stages,
                           kp_err *err);
 
