@@ -5,7 +5,9 @@
  * The chain of units: a unit is what cannot be divided over pipeline stages, one call of a layer
  * (all its ops), in topological order. For one choice of (tp, cuts, micro-batch, zero, dp,
  * recompute) each unit has times and bytes; a stage's are differences of prefix sums plus maxima.
- * The bytes are an upper bound of the exact replay (memory.h) of the same part: a test checks it.
+ * The bytes are an upper bound of what the exact replay (memory.h) of the same part calls high: a
+ * test checks it. A weight that several units read counts with the first of them, so a stage must
+ * have all units of a weight or none.
  * Times: roofline with size-dependent efficiency, collectives as lines (COST.md 1, 2). Pure. */
 #ifndef KP_PLANNER_ESTIMATE_COST_H
 #define KP_PLANNER_ESTIMATE_COST_H
@@ -27,18 +29,28 @@ typedef struct kp_unit_sum {
     double flops;                     /* forward + backward, for MFU */
     uint64_t weights_bytes, gradients_bytes, optimizer_bytes; /* of this rank, ZeRO applied */
     uint64_t kept_bytes;              /* activations kept, one micro-batch */
+    uint64_t copies_bytes;            /* of kernels, while the step runs */
+    uint64_t update_bytes;            /* alive for a moment in the optimizer step */
     uint64_t sync_bytes;              /* gradient bytes over the dp group, before ZeRO */
     uint64_t update_elems;            /* parameters this rank updates */
 } kp_unit_sum;
+
+#define KP_MOMENT_LEVELS 20
 
 typedef struct kp_costs {
     uint32_t n_units;
     const kp_unit *units;
     const kp_unit_sum *sum;      /* n_units + 1 */
-    const uint64_t *moment_bytes; /* n_units: most bytes alive for a moment while the unit runs */
+    const uint64_t *moment_bytes; /* most bytes alive for a moment while the unit runs; entry
+                                     [level][u]: the most of units u .. u + 2^level - 1 */
     const uint64_t *cross_bytes; /* n_units + 1: bytes of tensors that cross the border before
                                     unit i, one micro-batch */
-    uint64_t fixed_bytes;        /* context, workspace, communication: of any stage */
+    uint64_t fixed_bytes;        /* batch, scalars, buckets: of any stage */
+    uint64_t outside_bytes;      /* context, workspace, communication at their high bounds */
+    double error, waste;         /* of what is not state; of the allocator: high bounds */
+    double optimizer_bytes_an_elem; /* read and written by the update */
+    double memory_bytes_per_s, peak_flops_per_s;
+    uint32_t dp, tp, zero;
 } kp_costs;
 
 /* strategy: dp, tp, zero, micro_batch, recompute decided; pp and micro_batches are not read. */

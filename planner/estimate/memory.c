@@ -1,57 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "planner/estimate/memory.h"
+#include "planner/estimate/outside.h"
 #include "planner/estimate/taping.h"
-
-/* What stands outside the tape: the same in every phase. */
-typedef struct outside {
-    kp_categories bytes, low, high;
-    uint64_t inside; /* of bytes: what the framework's own allocator hands out */
-} outside;
-
-#define MIB ((uint64_t)1 << 20)
-
-static bool has_kind(const kp_tape *tape, bool convolutions)
-{
-    for (uint32_t i = tape->part.first_op; i < tape->part.end_op; i++) {
-        kp_op op = tape->graph->ops[i].op;
-        bool conv = op == KP_OP_CONV || op == KP_OP_CONV_DEPTHWISE || op == KP_OP_CONV_TRANSPOSE;
-        if (convolutions ? conv : kp_op_rows[op].kind == KP_KIND_WEIGHTY || op == KP_OP_RNN) return true;
-    }
-    return false;
-}
-
-/* NCCL per communicator: 12 MiB a channel and peer of the ring; 24 channels over NVLink, 4 over
- * PCIe (init.cc, p2p.cc). Connections are made at first use, so the low bound has one channel. */
-static void add_nccl(const kp_tape *tape, const kp_device *device, outside *o)
-{
-    const kp_strategy *s = &tape->part.strategy;
-    uint64_t groups = (uint64_t)(s->dp > 1) + (s->tp > 1) + (s->pp > 1);
-    uint64_t channels = device->kind->link_bytes_per_s >= 1e11 ? 24 : 4;
-    o->bytes.bytes[KP_CAT_COMMUNICATION] = groups * channels * 12 * MIB;
-    o->low.bytes[KP_CAT_COMMUNICATION] = groups * 12 * MIB;
-    o->high.bytes[KP_CAT_COMMUNICATION] = 2 * groups * channels * 12 * MIB;
-}
-
-static void add_space(const kp_tape *tape, const kp_profile *p, const kp_device *device, outside *o)
-{
-    bool products = has_kind(tape, false), convolutions = has_kind(tape, true);
-    uint64_t space = p->products_space || !products ? 0 : kp_profile_space(p, device);
-    o->inside = space;
-    o->bytes.bytes[KP_CAT_WORKSPACE] = space + (convolutions ? p->conv_bytes : 0);
-    o->low.bytes[KP_CAT_WORKSPACE] = space;
-    o->high.bytes[KP_CAT_WORKSPACE] = space + (convolutions ? p->conv_high_bytes : 0);
-}
-
-static void add_runtime(const kp_tape *tape, const kp_profile *p, outside *o)
-{
-    o->bytes.bytes[KP_CAT_RUNTIME] = p->runtime_bytes;
-    o->low.bytes[KP_CAT_RUNTIME] = p->runtime_low_bytes;
-    o->high.bytes[KP_CAT_RUNTIME] = p->runtime_high_bytes;
-    for (uint32_t i = 0; i < tape->n_buffers && p->prefetch; i++) /* the next batch */
-        if (tape->buffers[i].category == KP_CAT_INPUTS)
-            o->bytes.bytes[KP_CAT_INPUTS] += tape->buffers[i].bytes;
-    o->low.bytes[KP_CAT_INPUTS] = o->high.bytes[KP_CAT_INPUTS] = o->bytes.bytes[KP_CAT_INPUTS];
-}
 
 /* ---- the replay ---- */
 
@@ -169,7 +119,7 @@ static uint64_t times(uint64_t bytes, double factor)
 
 /* State and inputs are arithmetic; the rest of the tape is a model with an error, the constants
  * have ranges of their own. */
-static void bounds(const replay *r, const replay *late, const kp_profile *p, const outside *o, kp_memory *m)
+static void bounds(const replay *r, const replay *late, const kp_profile *p, const kp_outside *o, kp_memory *m)
 {
     const uint64_t *b = r->peak.bytes;
     uint64_t exact = b[KP_CAT_WEIGHTS] + b[KP_CAT_OPTIMIZER] + b[KP_CAT_INPUTS];
@@ -180,7 +130,7 @@ static void bounds(const replay *r, const replay *late, const kp_profile *p, con
     m->high_bytes = high + times(high, p->waste_high) + kp_categories_sum(&o->high);
 }
 
-static void finish(const replay *r, const kp_profile *p, const outside *o, kp_memory *m)
+static void finish(const replay *r, const kp_profile *p, const kp_outside *o, kp_memory *m)
 {
     m->peak = r->peak;
     for (int c = 0; c < KP_CAT_COUNT; c++) m->peak.bytes[c] += o->bytes.bytes[c];
@@ -198,7 +148,7 @@ static void finish(const replay *r, const kp_profile *p, const outside *o, kp_me
 /* The process on its host: the runtime, the weights while they are loaded or saved, the batches. */
 static uint64_t host_bytes(const kp_tape *tape, const kp_training *training)
 {
-    uint64_t weights = 0, batch = 0, runtime = 2048 * MIB;
+    uint64_t weights = 0, batch = 0, runtime = (uint64_t)2 << 30;
     for (uint32_t i = 0; i < tape->n_buffers; i++) {
         const kp_tape_buffer *b = &tape->buffers[i];
         bool state = b->category == KP_CAT_WEIGHTS && b->op == KP_NO && i < tape->steps[0].first_event + tape->steps[0].n_events;
@@ -215,11 +165,11 @@ kp_status kp_memory_replay(const kp_tape *tape, const kp_training *training, con
                            kp_arena *arena, kp_memory *ret, kp_err *err)
 {
     const kp_profile *p = kp_profile_of(training->framework);
-    outside o = {0};
     replay r = {.tape = tape}, late = {0};
     kp_memory m = {0};
     run(&r);
-    if (p->xla) { /* both schedules of XLA: the difference is in the bounds */
+    bool both = p->xla && tape->part.strategy.pp == 1; /* schedules of XLA, which has no stages */
+    if (both) { /* the difference is in the bounds */
         kp_arena_mark mark = kp_arena_tell(arena);
         kp_tape other;
         KP_TRY(kp_tape_run(tape->graph, training, &tape->part, true, arena, &other, err));
@@ -228,11 +178,9 @@ kp_status kp_memory_replay(const kp_tape *tape, const kp_training *training, con
         late.tape = NULL;
         kp_arena_rewind(arena, mark);
     }
-    add_nccl(tape, device, &o);
-    add_space(tape, p, device, &o);
-    add_runtime(tape, p, &o);
+    kp_outside o = kp_outside_of(tape, p, device);
     finish(&r, p, &o, &m);
-    bounds(&r, p->xla ? &late : NULL, p, &o, &m);
+    bounds(&r, both ? &late : NULL, p, &o, &m);
     uint64_t peak = kp_categories_sum(&m.peak);
     m.low_bytes = kp_min_u64(m.low_bytes, peak);
     m.high_bytes = kp_max_u64(m.high_bytes, peak);

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+#include "planner/estimate/outside.h"
+
+#define MIB ((uint64_t)1 << 20)
+
+static bool has_kind(const kp_tape *tape, bool convolutions)
+{
+    for (uint32_t i = tape->part.first_op; i < tape->part.end_op; i++) {
+        kp_op op = tape->graph->ops[i].op;
+        bool conv = op == KP_OP_CONV || op == KP_OP_CONV_DEPTHWISE || op == KP_OP_CONV_TRANSPOSE;
+        if (convolutions ? conv : kp_op_rows[op].kind == KP_KIND_WEIGHTY || op == KP_OP_RNN) return true;
+    }
+    return false;
+}
+
+/* NCCL per communicator: 12 MiB a channel and peer of the ring; 24 channels over NVLink, 4 over
+ * PCIe (init.cc, p2p.cc). Connections are made at first use, so the low bound has one channel. */
+static void add_nccl(const kp_tape *tape, const kp_device *device, kp_outside *o)
+{
+    const kp_strategy *s = &tape->part.strategy;
+    uint64_t groups = (uint64_t)(s->dp > 1) + (s->tp > 1) + (s->pp > 1);
+    uint64_t channels = device->kind->link_bytes_per_s >= 1e11 ? 24 : 4;
+    o->bytes.bytes[KP_CAT_COMMUNICATION] = groups * channels * 12 * MIB;
+    o->low.bytes[KP_CAT_COMMUNICATION] = groups * 12 * MIB;
+    o->high.bytes[KP_CAT_COMMUNICATION] = 2 * groups * channels * 12 * MIB;
+}
+
+static void add_space(const kp_tape *tape, const kp_profile *p, const kp_device *device, kp_outside *o)
+{
+    bool products = has_kind(tape, false), convolutions = has_kind(tape, true);
+    uint64_t space = p->products_space || !products ? 0 : kp_profile_space(p, device);
+    o->inside = space;
+    o->bytes.bytes[KP_CAT_WORKSPACE] = space + (convolutions ? p->conv_bytes : 0);
+    o->low.bytes[KP_CAT_WORKSPACE] = space;
+    o->high.bytes[KP_CAT_WORKSPACE] = space + (convolutions ? p->conv_high_bytes : 0);
+}
+
+static void add_runtime(const kp_tape *tape, const kp_profile *p, kp_outside *o)
+{
+    o->bytes.bytes[KP_CAT_RUNTIME] = p->runtime_bytes;
+    o->low.bytes[KP_CAT_RUNTIME] = p->runtime_low_bytes;
+    o->high.bytes[KP_CAT_RUNTIME] = p->runtime_high_bytes;
+    for (uint32_t i = 0; i < tape->n_buffers && p->prefetch; i++) /* the next batch */
+        if (tape->buffers[i].category == KP_CAT_INPUTS)
+            o->bytes.bytes[KP_CAT_INPUTS] += tape->buffers[i].bytes;
+    o->low.bytes[KP_CAT_INPUTS] = o->high.bytes[KP_CAT_INPUTS] = o->bytes.bytes[KP_CAT_INPUTS];
+}
+
+kp_outside kp_outside_of(const kp_tape *tape, const kp_profile *profile, const kp_device *device)
+{
+    kp_outside o = {0};
+    add_nccl(tape, device, &o);
+    add_space(tape, profile, device, &o);
+    add_runtime(tape, profile, &o);
+    return o;
+}
