@@ -11,6 +11,12 @@ const char *kp_file_place(const char *path)
     return strcmp(path, "-") ? path : "standard input";
 }
 
+const char *kp_file_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : kp_file_place(path);
+}
+
 static kp_status too_big(kp_err *err)
 {
     return kp_fail(err, KP_INPUT, "the file has more than %s", kp_size_text(KP_FILE_BYTES_MAX).s);
@@ -65,7 +71,15 @@ kp_status kp_file_read(kp_cli *cli, const char *path, const char **ret, size_t *
 
 kp_status kp_file_at(kp_status status, const char *path, kp_err *err)
 {
-    const char *place = kp_file_place(path);
-    if (status && strncmp(err->where, place, strlen(place))) kp_err_at(err, "%s", place);
+    const char *place = kp_file_place(path), *name = kp_file_name(path);
+    char rest[sizeof(err->where)];
+    size_t len = strlen(name);
+    if (!status) return KP_OK;
+    if (!strncmp(err->where, name, len) && (!err->where[len] || err->where[len] == ':')) {
+        /* The reader knew the name; the user gave a path. */
+        snprintf(rest, sizeof(rest), "%s", err->where + len + (err->where[len] ? 2 : 0));
+        snprintf(err->where, sizeof(err->where), "%s", rest);
+    }
+    kp_err_at(err, "%s", place);
     return status;
 }

@@ -11,13 +11,17 @@
 /* "model.json", or "standard input" for '-': what messages call the file. */
 const char *kp_file_place(const char *path);
 
+/* The same without folders: what the model's reader calls it, and a model without a name. */
+const char *kp_file_name(const char *path);
+
 /* Reads a file, pipe or standard input ('-') to its end. KP_INPUT (missing, a directory, not
  * readable, empty, more than KP_FILE_BYTES_MAX) with the file as place. The bytes end in a 0 that
  * *ret_len does not count and live as long as cli. */
 kp_status kp_file_read(kp_cli *cli, const char *path, const char **ret, size_t *ret_len,
                        kp_err *err);
 
-/* Puts the file in front of a failure that does not name it yet; returns `status`. */
+/* Puts the file, as the user named it, in front of a failure's place, where it may stand by its
+ * kp_file_name already; returns `status`. */
 kp_status kp_file_at(kp_status status, const char *path, kp_err *err);
 
 #endif

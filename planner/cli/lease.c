@@ -5,6 +5,8 @@
 #include <math.h>
 #include <unistd.h>
 
+#define KEEP_S 600. /* of a kept lease, if --lease-time does not say */
+
 static kp_status ask(kp_cli *cli, const char *action, const kp_lease **ret, kp_err *err)
 {
     void *reply;
@@ -26,6 +28,7 @@ static void line(const kp_lease *lease, kp_buf *out)
  * cannot be reached is asked again while the lease still holds. */
 static kp_status keep(kp_cli *cli, const char *action, kp_err *err)
 {
+    if (isnan(cli->values.lease_s)) cli->values.lease_s = KEEP_S;
     double held_s = cli->values.lease_s, end_s = kp_now_s();
     for (;;) {
         const kp_lease *lease;
@@ -61,8 +64,10 @@ kp_status kp_cmd_lease(kp_cli *cli, kp_err *err)
     if (cli->values.keepalive) {
         if (!strcmp(action, "release"))
             return kp_fail(err, KP_USAGE, "'--keepalive' does not go with 'release'");
+        if (cli->values.request_id)
+            return kp_fail(err, KP_USAGE, "'--keepalive' asks many times, '--request-id' is for one");
         if (cli->values.json)
-            return kp_fail(err, KP_USAGE, "'--keepalive' goes on until it is interrupted, so it has no one JSON object");
+            return kp_fail(err, KP_USAGE, "'--keepalive' goes on until interrupted: there is no one JSON object");
         return keep(cli, action, err);
     }
     KP_TRY(ask(cli, action, &lease, err));

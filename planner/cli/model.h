@@ -8,7 +8,7 @@
 #include "planner/model/graph.h"
 
 typedef struct kp_model_file {
-    const char *path, *name; /* name: without folders and ".json"; "model" for standard input */
+    const char *path, *name; /* kp_file_name of path */
     const char *bytes;
     size_t len;
     const kp_graph *graph; /* kp_model_open only */

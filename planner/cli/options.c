@@ -94,7 +94,7 @@ const kp_option kp_option_rows[] = {
     { "lease-time",    KP_GROUP_TERM,     KP_VALUE_DURATION, "DURATION", AT(lease_s), .min = 1000,
       .fallback = "the daemon's", .help = "how long the GPUs are reserved" },
     { "keepalive",     KP_GROUP_KEEP,     KP_VALUE_FLAG, NULL, AT(keepalive),
-      .help = "renew at a third of the lease, until interrupted" },
+      .help = "renew at a third of --lease-time (then 10m if not said), until interrupted" },
     { "sample",        KP_GROUP_VERIFY,   KP_VALUE_FLAG, NULL, AT(sample),
       .help = "check a part of the plan's different cuts only" },
 

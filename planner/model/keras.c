@@ -196,7 +196,9 @@ static kp_status read_layers(kp_reader *reader, json_t *list, uint32_t spare, kp
 static kp_status read_model(kp_reader *reader, json_t *json, json_t *config, kp_spec_model *model)
 {
     json_t *list = json_is_array(config) ? config : json_object_get(config, "layers");
-    if (!json_is_array(list)) {
+    if (list && !json_is_array(list))
+        return kp_fail(reader->err, KP_INPUT, "'layers' is not a list");
+    if (!list) {
         kp_fail(reader->err, KP_UNSUPPORTED, "class '%.60s' has no list of layers",
                 model->class_name);
         kp_hint(reader->err, "subclassed models keep their layers in code; export a Sequential or "
