@@ -11,7 +11,7 @@ const kp_command kp_commands[] = {
       "layers, output shapes, parameters, weights and FLOPs of a model file" },
     { "explain",  "FILE",                       1, 1,  STEP | G(DEVICE) | G(PLAN) | G(EXPLAIN), NULL, /* kp_cmd_explain */
       "memory of one training step: does it fit, where the bytes are, which layers are to blame, what helps" },
-    { "plan",     "FILE",                       1, 1,  STEP | G(CLUSTER) | G(PART) | G(PLAN) | G(TIMING) | G(CLIENT), NULL, /* kp_cmd_plan */
+    { "plan",     "FILE",                       1, 1,  STEP | G(CLUSTER) | G(PART) | G(PLAN) | G(TIMING) | G(CLIENT), kp_cmd_plan,
       "the fastest cut over a cluster that fits; nothing is reserved" },
     { "submit",   "FILE",                       1, 1,  STEP | G(PART) | G(PLAN) | G(SUBMIT) | G(TERM) | G(CLIENT) | G(REQUEST), kp_cmd_submit,
       "plan on the daemon's cluster, reserve the GPUs, verify the cut on them, store it" },
