@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * tests/verify/ranks.h — whole runs inside a test: ranks as threads (host) or forks (any executor).
+ */
+#ifndef KP_TESTS_VERIFY_RANKS_H
+#define KP_TESTS_VERIFY_RANKS_H
+
+#include "agent/verify/walk.h"
+
+#define KP_TEST_RANKS_MAX 32
+
+typedef struct kp_test_run {
+    const kp_check_spec *specs;
+    uint32_t n_specs, n_ranks;
+    uint64_t shape_limit;
+    const kp_shard_row *rows; /* NULL: the table */
+    size_t n_rows;
+    double deadline_s;        /* 0: 20 */
+} kp_test_run;
+
+/* Runs ranks 0..n_ranks-1 as threads on the host executor; the first rank's result lives in arena. */
+void kp_test_threads(const kp_test_run *run, kp_arena *arena, kp_wire_run_result *ret);
+
+/* A spec with what the tests need; dims end with 0. */
+kp_shape kp_test_shape(const int64_t *dims);
+#define DIMS(...) kp_test_shape((const int64_t[]){__VA_ARGS__, 0})
+
+/* Ranks 0..n-1, for a group; constant memory. */
+uint32_t *kp_test_group(void);
+
+/* How many rows have the state. */
+uint32_t kp_test_count(const kp_wire_run_result *result, kp_check_state state);
+
+/* The first message of a row, or "". */
+const char *kp_test_message(const kp_wire_run_result *result);
+
+#endif
