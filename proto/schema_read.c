@@ -35,16 +35,22 @@ static size_t least_bytes(const kp_schema *schema)
 }
 
 /* A count is believed only if the bytes that follow can hold so many items: memory stays within a
- * small factor of the message. */
+ * small factor of the message. Where they cannot, an item is not whole: a person who wrote
+ * JSON is told which, by reading them one by one into the same place. */
 static kp_status new_items(kp_reader *r, const kp_field *f, const kp_tok *tok, void **ret,
                            const kp_path *path)
 {
     size_t least = f->type == KP_F_LIST ? least_bytes(f->sub) : f->type == KP_F_MAP ? 2 : 1;
-    if (tok->n > r->source->left(r->source) / least)
-        return kp_path_fail(path, KP_INPUT, r->err, "list of %u items does not fit into the message",
-                            tok->n);
-    *ret = tok->n ? kp_arena_alloc(r->arena, tok->n, kp_field_item_size(f)) : NULL;
-    return *ret || !tok->n ? KP_OK : kp_nomem(r->err);
+    bool room = tok->n <= r->source->left(r->source) / least;
+    *ret = tok->n ? kp_arena_alloc(r->arena, room ? tok->n : 1, kp_field_item_size(f)) : NULL;
+    if (!*ret && tok->n) return kp_nomem(r->err);
+    for (uint32_t i = 0; !room && f->type == KP_F_LIST && r->source->text && i < tok->n; i++) {
+        kp_path item = {.up = path, .index = i};
+        kp_tok next = r->source->next(r->source);
+        KP_TRY(take_value(r, f, kp_field_item_type(f), &next, *ret, &item));
+    }
+    if (room) return KP_OK;
+    return kp_path_fail(path, KP_INPUT, r->err, "list of %u items does not fit into the message", tok->n);
 }
 
 static kp_status take_items(kp_reader *r, const kp_field *f, char *items, uint32_t n,

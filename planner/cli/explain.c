@@ -17,7 +17,8 @@ static kp_status does_not_fit(const kp_explain *explain, const char *path, kp_er
         kp_hint(err, "%s makes it fit: %s", remedy->change, kp_size_text(remedy->peak_after_bytes).s);
         break;
     }
-    return kp_file_at(KP_INFEASIBLE, path, err);
+    kp_err_at(err, "%s", kp_file_place(path));
+    return KP_INFEASIBLE;
 }
 
 kp_status kp_cmd_explain(kp_cli *cli, kp_err *err)

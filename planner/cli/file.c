@@ -71,15 +71,15 @@ kp_status kp_file_read(kp_cli *cli, const char *path, const char **ret, size_t *
 
 kp_status kp_file_at(kp_status status, const char *path, kp_err *err)
 {
-    const char *place = kp_file_place(path), *name = kp_file_name(path);
+    const char *name = kp_file_name(path);
     char rest[sizeof(err->where)];
     size_t len = strlen(name);
-    if (!status) return KP_OK;
-    if (!strncmp(err->where, name, len) && (!err->where[len] || err->where[len] == ':')) {
-        /* The reader knew the name; the user gave a path. */
+    bool known = !strncmp(err->where, name, len) && (!err->where[len] || err->where[len] == ':');
+    if (!status || (!known && status != KP_INPUT && status != KP_UNSUPPORTED)) return status;
+    if (known) {
         snprintf(rest, sizeof(rest), "%s", err->where + len + (err->where[len] ? 2 : 0));
         snprintf(err->where, sizeof(err->where), "%s", rest);
     }
-    kp_err_at(err, "%s", place);
+    kp_err_at(err, "%s", kp_file_place(path));
     return status;
 }

@@ -20,8 +20,8 @@ const char *kp_file_name(const char *path);
 kp_status kp_file_read(kp_cli *cli, const char *path, const char **ret, size_t *ret_len,
                        kp_err *err);
 
-/* Puts the file, as the user named it, in front of a failure's place, where it may stand by its
- * kp_file_name already; returns `status`. */
+/* Says which file a failure is about, as the user named it: always when the reader put its
+ * kp_file_name there, and when the status is one of bad input. Returns `status`. */
 kp_status kp_file_at(kp_status status, const char *path, kp_err *err);
 
 #endif
