@@ -81,7 +81,7 @@ static void small(kp_taping *t, kp_category category, uint32_t layer, const char
 }
 
 /* Keras: a step counter and a learning rate, the sums of the loss trackers (8 bytes each; with
- * several outputs one more each), a seed of 8 bytes a dropout layer, and for XLA the table of the
+ * several outputs one more each), a seed of 8 bytes a dropout layer and a recurrent cell, and for XLA the table of the
  * results' addresses with the logs. */
 static void small_state(kp_taping *t)
 {
@@ -92,7 +92,8 @@ static void small_state(kp_taping *t)
     small(t, KP_CAT_OPTIMIZER, KP_NO, "sums of the losses", 8 * (uint64_t)trackers);
     for (uint32_t i = t->part->first_op; i < t->part->end_op; i++) {
         const kp_graph_op *op = &g->ops[i];
-        bool seed = op->op == KP_OP_DROPOUT && op->attr.rate > 0 && !op->call;
+        bool random = (op->op == KP_OP_DROPOUT && op->attr.rate > 0) || op->op == KP_OP_RNN;
+        bool seed = random && !op->call;
         uint32_t w = g->layers[op->layer].first_weight;
         for (uint32_t n = g->layers[op->layer].n_weights; n-- > 0; w++)
             seed &= g->weights[w].role != KP_ROLE_STATE;

@@ -173,6 +173,12 @@ typedef struct kp_bind {
 kp_status kp_model_read(const char *bytes, size_t len, const char *name, const kp_bind *bind,
                         kp_arena *arena, const kp_graph **ret, kp_err *err);
 
+/* The same from a parsed document, which is only read: for a model that is changed and read again
+ * and again. */
+struct json_t;
+kp_status kp_model_read_json(struct json_t *json, const char *name, const kp_bind *bind,
+                             kp_arena *arena, const kp_graph **ret, kp_err *err);
+
 /* Asserts what must hold of a graph: indices in range, ops in order, every tensor written once
  * before it is read, weights owned by their layer, totals equal the sums. For tests. */
 void kp_graph_check(const kp_graph *graph);

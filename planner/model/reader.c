@@ -105,23 +105,31 @@ static const char *stem(kp_arena *arena, const char *name)
     return kp_arena_strn(arena, name, dot && dot > name ? (size_t)(dot - name) : strlen(name));
 }
 
-kp_status kp_model_read(const char *bytes, size_t len, const char *name, const kp_bind *bind,
-                        kp_arena *arena, const kp_graph **ret, kp_err *err)
+kp_status kp_model_read_json(struct json_t *json, const char *name, const kp_bind *bind,
+                             kp_arena *arena, const kp_graph **ret, kp_err *err)
 {
     static const kp_bind none = {0};
     kp_dtype compute, variable;
     if (!bind) bind = &none;
     if (bind->dtype_policy && !kp_policy_from_name(bind->dtype_policy, &compute, &variable))
         return kp_fail(err, KP_USAGE, "'%.60s' is no dtype policy", bind->dtype_policy);
-    json_t *json = NULL;
     kp_spec spec = {0};
     kp_reader reader = {.arena = arena, .policy = bind->dtype_policy, .err = err};
     reader.name = stem(arena, name);
     if (!reader.name) return kp_nomem(err);
-    kp_status status = kp_json_parse(bytes, len, &json, err);
-    if (status == KP_OK) status = read_spec(json, &reader, &spec);
+    kp_status status = read_spec(json, &reader, &spec);
     if (status == KP_OK) status = build(&spec, bind, arena, ret, err);
-    json_decref(json);
     if (status == KP_INPUT || status == KP_UNSUPPORTED) kp_err_at(err, "%.80s", name);
+    return status;
+}
+
+kp_status kp_model_read(const char *bytes, size_t len, const char *name, const kp_bind *bind,
+                        kp_arena *arena, const kp_graph **ret, kp_err *err)
+{
+    json_t *json = NULL;
+    kp_status status = kp_json_parse(bytes, len, &json, err);
+    if (status == KP_OK) status = kp_model_read_json(json, name, bind, arena, ret, err);
+    else if (status == KP_INPUT) kp_err_at(err, "%.80s", name);
+    json_decref(json);
     return status;
 }
