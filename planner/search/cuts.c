@@ -5,13 +5,15 @@
 #include <math.h>
 
 enum {
-    CUTS_STATES = 64,  /* ways of having divided what is still to be read, kept a step */
+    CUTS_STATES = 32,  /* ways of having divided what is still to be read, kept a step */
     CUTS_SLOTS = 64,   /* tensors that may be divided at once: bits of a state */
     CUTS_OPTIONS = KP_CUT_COUNT,
 };
 
 /* An H100 computes some 2000 FLOP while a byte crosses NVLink, an A100 900, a T4 2000 on PCIe. */
 static const double flops_per_byte = 1500;
+/* A collective's fixed time, some 10 us, in bytes over links of 100 GB/s. */
+static const double collective_bytes = 1 << 20;
 /* With nothing worth cutting: a byte of weights against one of anything else. */
 static const double weights_first = 1e6;
 
@@ -68,17 +70,19 @@ static double weights_bytes(const chooser *c, const kp_graph_op *op)
     return bytes;
 }
 
-/* Wire bytes of a row: on the output, and on the gradient of an input that needs one. */
+static double collective(const chooser *c, kp_coll coll, uint32_t tensor)
+{
+    double wire = kp_coll_wire_bytes(coll, c->tp, (uint64_t)tensor_bytes(c, tensor));
+    return wire > 0 ? wire + collective_bytes : 0;
+}
+
+/* Of a row: on the output, and on the gradient of an input that needs one. */
 static double wire_bytes(const chooser *c, const kp_graph_op *op, const kp_shard_row *row)
 {
-    double bytes = 0;
-    uint64_t y = (uint64_t)tensor_bytes(c, op->out[0]);
-    bytes += kp_coll_wire_bytes(row->forward, c->tp, y);
+    double bytes = collective(c, row->forward, op->out[0]);
     if (op->n_in == 0) return bytes;
     bool is_data = c->graph->ops[c->graph->tensors[op->in[0]].op].op == KP_OP_INPUT;
-    if (!is_data)
-        bytes += kp_coll_wire_bytes(row->backward, c->tp, (uint64_t)tensor_bytes(c, op->in[0]));
-    return bytes;
+    return is_data ? bytes : bytes + collective(c, row->backward, op->in[0]);
 }
 
 /* row NULL: whole. */
@@ -113,10 +117,7 @@ static uint64_t bit(const chooser *c, uint32_t tensor)
 
 static void slot_take(chooser *c, uint32_t tensor)
 {
-    bool is_output = false;
-    for (uint32_t i = 0; i < c->graph->n_outputs; i++) is_output |= c->graph->outputs[i] == tensor;
-    bool full = c->slots_used == UINT64_MAX, read = c->layouts.last_use[tensor] != KP_NO;
-    if (c->layouts.axis[tensor] < 0 || is_output || full || !read) {
+    if (c->layouts.axis[tensor] < 0 || c->slots_used == UINT64_MAX) {
         c->layouts.axis[tensor] = -1;
         return;
     }
@@ -159,7 +160,8 @@ static uint32_t list_options(const chooser *c, const kp_graph_op *op, option ret
     return n;
 }
 
-/* Keeps the cheaper way to a state; when the list is full the dearest leaves it. */
+/* Keeps the cheaper way to a state; when the list is full the dearest leaves it, but never the one
+ * where nothing is divided: it always goes on. */
 static void keep(chooser *c, state s)
 {
     state *next = c->states[!c->now], *place = NULL;
@@ -170,9 +172,9 @@ static void keep(chooser *c, state s)
         return;
     }
     if (!place) {
-        place = &next[0];
-        for (uint32_t i = 1; i < c->n_next; i++)
-            if (next[i].cost > place->cost) place = &next[i];
+        for (uint32_t i = 0; i < c->n_next; i++)
+            if (next[i].divided && (!place || next[i].cost > place->cost)) place = &next[i];
+        if (s.divided == 0) place->cost = INFINITY;
     }
     if (s.cost < place->cost) *place = s;
 }
@@ -250,6 +252,31 @@ kp_status kp_cuts_choose(const kp_graph *graph, uint32_t tp, uint64_t micro_batc
     }
     *ret = cuts;
     *ret_divided = divided;
+    return KP_OK;
+}
+
+kp_status kp_cuts_cost(const kp_graph *graph, uint32_t tp, uint64_t micro_batch,
+                       const uint8_t *cuts, kp_arena *arena, double *ret, kp_err *err)
+{
+    chooser c = {.graph = graph, .tp = tp, .micro_batch = micro_batch, .weight_factor = 1};
+    bool *divided = KP_NEW(arena, bool, graph->n_tensors), meet = true;
+    double cost = 0;
+    if (!divided) return kp_nomem(err);
+    KP_TRY(kp_layouts_make(graph, tp, arena, &c.layouts, err));
+    for (uint32_t o = 0; o < graph->n_ops; o++) {
+        const kp_graph_op *op = &graph->ops[o];
+        const kp_shard_row *row = cuts[o] == KP_CUT_NONE ? NULL : kp_shard_find(op->op, (kp_cut)cuts[o]);
+        if (cuts[o] != KP_CUT_NONE && (!row || !kp_layout_allows(&c.layouts, op, row))) meet = false;
+        if (!meet) break;
+        for (uint32_t i = 0; i < op->n_in; i++)
+            if (divided[op->in[i]] != (row && kp_layout_divides_input(&c.layouts, op, row, i)))
+                meet = false;
+        option chosen = price(&c, op, row);
+        if (op->n_out) divided[op->out[0]] = chosen.out_divided;
+        cost += chosen.cost;
+    }
+    for (uint32_t i = 0; i < graph->n_outputs; i++) meet = meet && !divided[graph->outputs[i]];
+    *ret = meet ? cost : (double)NAN;
     return KP_OK;
 }
 

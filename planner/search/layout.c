@@ -261,6 +261,39 @@ static int axis_of_output(const kp_layouts *l, const kp_graph_op *op)
     return axis_in(y, axis) && y.dim[axis] >= (int64_t)l->tp ? axis : -1;
 }
 
+/* True if some row lets the op take input i divided. */
+static bool accepts(const kp_layouts *l, const kp_graph_op *op, uint32_t i)
+{
+    for (int cut = KP_CUT_COLUMN; cut < KP_CUT_COUNT; cut++) {
+        const kp_shard_row *row = kp_shard_find(op->op, (kp_cut)cut);
+        if (row && row->x == KP_LAYOUT_CHANNEL && kp_layout_allows(l, op, row) &&
+            kp_layout_divides_input(l, op, row, i))
+            return true;
+    }
+    return false;
+}
+
+/* A tensor that one of its readers cannot take divided stays whole, as do outputs of the model and
+ * what nobody reads; which may close the way for those in front of it, and so on. */
+static void close_dead_ends(kp_layouts *l)
+{
+    const kp_graph *graph = l->graph;
+    for (uint32_t i = 0; i < graph->n_outputs; i++) l->axis[graph->outputs[i]] = -1;
+    for (uint32_t t = 0; t < graph->n_tensors; t++)
+        if (l->last_use[t] == KP_NO) l->axis[t] = -1;
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (uint32_t o = graph->n_ops; o-- > 0;) {
+            const kp_graph_op *op = &graph->ops[o];
+            for (uint32_t i = 0; i < op->n_in; i++) {
+                if (l->axis[op->in[i]] < 0 || accepts(l, op, i)) continue;
+                l->axis[op->in[i]] = -1;
+                changed = true;
+            }
+        }
+    }
+}
+
 kp_status kp_layouts_make(const kp_graph *graph, uint32_t tp, kp_arena *arena, kp_layouts *ret,
                           kp_err *err)
 {
@@ -278,6 +311,7 @@ kp_status kp_layouts_make(const kp_graph *graph, uint32_t tp, kp_arena *arena, k
         const kp_graph_op *op = &graph->ops[o];
         if (op->n_out) l.axis[op->out[0]] = (int8_t)axis_of_output(&l, op);
     }
+    close_dead_ends(&l);
     *ret = l;
     return KP_OK;
 }

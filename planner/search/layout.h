@@ -13,7 +13,8 @@
 typedef struct kp_layouts {
     const kp_graph *graph;
     uint32_t tp;
-    int8_t *axis;         /* a tensor's axis that is divided if it is; -1: it stays whole */
+    int8_t *axis;         /* a tensor's axis that is divided if it is; -1: it stays whole, as all do
+                             that one of their readers cannot take divided */
     uint32_t *last_use;   /* last op that reads the tensor; KP_NO: none */
 } kp_layouts;
 
