@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Counters, nodes and their GPUs. */
+#include "store/sql.h"
+
+kp_status kp_store_revision(kp_store *store, uint64_t *ret, kp_err *err)
+{
+    sqlite3_stmt *row = NULL;
+    const kp_sql_arg args[] = {kp_sql_text(":name", "revision")};
+    kp_status status = kp_sql_start(store, KP_SQL_COUNTER_GET, args, KP_LEN(args), err);
+    if (status == KP_OK) status = kp_sql_row(store, KP_SQL_COUNTER_GET, &row, err);
+    if (status == KP_OK && !row)
+        status = kp_fail(err, KP_STORE, "store '%s' has no counter 'revision'", store->path);
+    if (status == KP_OK) *ret = (uint64_t)sqlite3_column_int64(row, 0);
+    kp_sql_end(store, KP_SQL_COUNTER_GET);
+    return status;
+}
+
+static kp_status gpu_put(kp_store *store, const char *node, const kp_gpu *gpu, kp_err *err)
+{
+    const kp_sql_arg args[] = {
+        kp_sql_text(":uuid", gpu->uuid),
+        kp_sql_text(":node", node),
+        kp_sql_int(":index", gpu->index),
+        kp_sql_text(":name", gpu->name),
+        kp_sql_int(":total", (int64_t)gpu->total_bytes),
+        kp_sql_int(":reserved", (int64_t)gpu->driver_reserved_bytes),
+    };
+    return kp_sql_do(store, KP_SQL_GPU_PUT, args, KP_LEN(args), NULL, err);
+}
+
+static kp_status node_row_put(kp_store *store, const kp_node *node, uint64_t revision,
+                              int64_t now_ms, kp_err *err)
+{
+    kp_buf body;
+    kp_buf_init(&body, 0);
+    kp_status status = kp_schema_print(&kp_schema_node, node, &body, err);
+    const kp_sql_arg args[] = {
+        kp_sql_text(":name", node->name),
+        kp_sql_text(":epoch", node->boot_epoch),
+        kp_sql_int(":simulated", node->simulated),
+        kp_sql_text(":state", kp_node_state_names[node->state]),
+        kp_sql_int(":revision", (int64_t)revision),
+        kp_sql_int(":now", now_ms),
+        kp_sql_text(":body", kp_buf_text(&body)),
+    };
+    if (status == KP_OK)
+        status = kp_sql_do(store, KP_SQL_NODE_PUT, args, KP_LEN(args), NULL, err);
+    kp_buf_release(&body);
+    return status;
+}
+
+static kp_status node_put(kp_store *store, const kp_node *node, uint64_t revision, int64_t now_ms,
+                          kp_err *err)
+{
+    const kp_sql_arg counter[] = {
+        kp_sql_text(":name", "revision"),
+        kp_sql_int(":value", (int64_t)revision),
+    };
+    const kp_sql_arg drop[] = {kp_sql_text(":node", node->name)};
+    KP_TRY(node_row_put(store, node, revision, now_ms, err));
+    KP_TRY(kp_sql_do(store, KP_SQL_GPUS_DROP, drop, KP_LEN(drop), NULL, err));
+    for (uint32_t i = 0; i < node->n_gpus; i++) KP_TRY(gpu_put(store, node->name, &node->gpus[i], err));
+    KP_TRY(kp_sql_do(store, KP_SQL_COUNTER_RAISE, counter, KP_LEN(counter), NULL, err));
+    char detail[96];
+    snprintf(detail, sizeof(detail), "revision %llu, %u GPUs, %s", (unsigned long long)revision,
+             node->n_gpus, kp_node_state_names[node->state]);
+    return kp_store_audit(store, now_ms, "kpland", "node.put", node->name, detail, err);
+}
+
+kp_status kp_store_node_put(kp_store *store, const kp_node *node, uint64_t revision, int64_t now_ms,
+                            kp_err *err)
+{
+    KP_TRY(kp_store_begin(store, err));
+    return kp_store_end(store, node_put(store, node, revision, now_ms, err), err);
+}
+
+static kp_status node_read(sqlite3_stmt *row, kp_arena *arena, kp_node *ret, kp_err *err)
+{
+    const char *text = (const char *)sqlite3_column_text(row, 0);
+    if (!text) return kp_nomem(err);
+    kp_status status = kp_schema_read(&kp_schema_node, text, (size_t)sqlite3_column_bytes(row, 0),
+                                      arena, ret, err);
+    if (status == KP_NOMEM) return status;
+    return status == KP_OK ? KP_OK : (err->code = KP_STORE);
+}
+
+static kp_status nodes_read(kp_store *store, kp_arena *arena, kp_nodes *ret, kp_err *err)
+{
+    size_t n = 0, cap = 0;
+    kp_node *nodes = NULL;
+    sqlite3_stmt *row;
+    KP_TRY(kp_sql_start(store, KP_SQL_NODES, NULL, 0, err));
+    for (;;) {
+        KP_TRY(kp_sql_row(store, KP_SQL_NODES, &row, err));
+        if (!row) break;
+        if (!KP_GROW(arena, nodes, n, cap)) return kp_nomem(err);
+        KP_TRY(node_read(row, arena, &nodes[n], err));
+        n++;
+    }
+    ret->nodes = nodes;
+    ret->n_nodes = (uint32_t)n;
+    return KP_OK;
+}
+
+kp_status kp_store_nodes(kp_store *store, kp_arena *arena, kp_nodes *ret, kp_err *err)
+{
+    kp_nodes nodes = {0};
+    KP_TRY(kp_store_revision(store, &nodes.revision, err));
+    kp_status status = nodes_read(store, arena, &nodes, err);
+    kp_sql_end(store, KP_SQL_NODES);
+    if (status == KP_OK) *ret = nodes;
+    return status;
+}
