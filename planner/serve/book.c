@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+#include "planner/serve/book.h"
+
+#include <assert.h>
+#include <math.h>
+
+static void lease_free(kp_book_lease *lease)
+{
+    if (!lease) return;
+    for (uint32_t i = 0; lease->gpus && i < lease->n_gpus; i++) free(lease->gpus[i]);
+    free(lease->gpus);
+    free(lease->id);
+    free(lease->plan);
+    free(lease->owner);
+    free(lease);
+}
+
+void kp_book_release(kp_book *book)
+{
+    for (size_t i = 0; i < book->n; i++) lease_free(book->leases[i]);
+    free(book->leases);
+    free(book->gpus);
+    *book = (kp_book){0};
+}
+
+/* Where a UUID stands or would stand. */
+static size_t gpu_at(const kp_book *book, const char *uuid)
+{
+    size_t low = 0, high = book->n_gpus;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(book->gpus[middle].uuid, uuid) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+kp_book_lease *kp_book_holder(const kp_book *book, const char *uuid)
+{
+    size_t at = gpu_at(book, uuid);
+    return at < book->n_gpus && !strcmp(book->gpus[at].uuid, uuid) ? book->gpus[at].lease : NULL;
+}
+
+kp_book_lease *kp_book_find(const kp_book *book, const char *id)
+{
+    for (size_t i = 0; i < book->n; i++)
+        if (!strcmp(book->leases[i]->id, id)) return book->leases[i];
+    return NULL;
+}
+
+/* Memory for one more lease of n GPUs, before anything is changed. */
+static bool reserve(kp_book *book, uint32_t n_gpus)
+{
+    if (book->n == book->cap) {
+        size_t cap = book->cap ? book->cap * 2 : 16;
+        kp_book_lease **leases = realloc(book->leases, cap * sizeof(*leases));
+        if (!leases) return false;
+        book->leases = leases;
+        book->cap = cap;
+    }
+    if (book->n_gpus + n_gpus > book->cap_gpus) {
+        size_t cap = (book->n_gpus + n_gpus) * 2;
+        kp_book_gpu *gpus = realloc(book->gpus, cap * sizeof(*gpus));
+        if (!gpus) return false;
+        book->gpus = gpus;
+        book->cap_gpus = cap;
+    }
+    return true;
+}
+
+static kp_book_lease *lease_copy(const kp_lease *lease)
+{
+    kp_book_lease *copy = calloc(1, sizeof(*copy));
+    if (!copy) return NULL;
+    copy->id = strdup(lease->id);
+    copy->plan = strdup(lease->plan);
+    copy->owner = strdup(lease->owner);
+    copy->fence = lease->fence;
+    copy->n_gpus = lease->n_gpus;
+    copy->gpus = calloc(lease->n_gpus ? lease->n_gpus : 1, sizeof(*copy->gpus));
+    bool whole = copy->id && copy->plan && copy->owner && copy->gpus;
+    for (uint32_t i = 0; whole && i < lease->n_gpus; i++)
+        whole = (copy->gpus[i] = strdup(lease->gpus[i])) != NULL;
+    if (whole) return copy;
+    lease_free(copy);
+    return NULL;
+}
+
+static void gpu_insert(kp_book *book, const char *uuid, kp_book_lease *lease)
+{
+    size_t at = gpu_at(book, uuid);
+    memmove(&book->gpus[at + 1], &book->gpus[at], (book->n_gpus - at) * sizeof(*book->gpus));
+    book->gpus[at] = (kp_book_gpu){.uuid = uuid, .lease = lease};
+    book->n_gpus++;
+}
+
+kp_status kp_book_add(kp_book *book, const kp_lease *lease, double length_s, double deadline_s,
+                      bool pending, kp_err *err)
+{
+    for (uint32_t i = 0; i < lease->n_gpus; i++) {
+        const kp_book_lease *holder = kp_book_holder(book, lease->gpus[i]);
+        if (holder)
+            return kp_fail(err, KP_CONFLICT, "GPU '%s' is in lease '%s' of '%s'", lease->gpus[i],
+                           holder->id, holder->owner);
+    }
+    if (!reserve(book, lease->n_gpus)) return kp_nomem(err);
+    kp_book_lease *copy = lease_copy(lease);
+    if (!copy) return kp_nomem(err);
+    copy->length_s = length_s;
+    copy->deadline_s = deadline_s;
+    copy->pending = pending;
+    book->leases[book->n++] = copy;
+    for (uint32_t i = 0; i < copy->n_gpus; i++) gpu_insert(book, copy->gpus[i], copy);
+    return KP_OK;
+}
+
+void kp_book_remove(kp_book *book, kp_book_lease *lease)
+{
+    size_t kept = 0, at = 0;
+    for (size_t i = 0; i < book->n_gpus; i++)
+        if (book->gpus[i].lease != lease) book->gpus[kept++] = book->gpus[i];
+    book->n_gpus = kept;
+    while (at < book->n && book->leases[at] != lease) at++;
+    assert(at < book->n);
+    book->leases[at] = book->leases[--book->n];
+    lease_free(lease);
+}
+
+kp_book_lease *kp_book_due(const kp_book *book, double now_s)
+{
+    for (size_t i = 0; i < book->n; i++) {
+        kp_book_lease *lease = book->leases[i];
+        if (!lease->pending && !lease->changing && lease->deadline_s <= now_s) return lease;
+    }
+    return NULL;
+}
+
+double kp_book_next_s(const kp_book *book)
+{
+    double next_s = INFINITY;
+    for (size_t i = 0; i < book->n; i++)
+        if (!book->leases[i]->pending && !book->leases[i]->changing)
+            next_s = fmin(next_s, book->leases[i]->deadline_s);
+    return next_s;
+}
