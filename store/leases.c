@@ -201,3 +201,30 @@ kp_status kp_store_lease_note(kp_store *store, const char *id, int64_t remaining
     };
     return kp_sql_do(store, KP_SQL_LEASE_NOTE, args, KP_LEN(args), NULL, err);
 }
+
+static kp_status fences_read(kp_store *store, kp_arena *arena, kp_fence **ret, uint32_t *ret_n,
+                             kp_err *err)
+{
+    size_t n = 0, cap = 0;
+    kp_fence *fences = NULL;
+    sqlite3_stmt *row;
+    KP_TRY(kp_sql_start(store, KP_SQL_FENCES, NULL, 0, err));
+    for (;;) {
+        KP_TRY(kp_sql_row(store, KP_SQL_FENCES, &row, err));
+        if (!row) break;
+        if (!KP_GROW(arena, fences, n, cap)) return kp_nomem(err);
+        KP_TRY(kp_sql_column(row, 0, arena, &fences[n].gpu, err));
+        fences[n++].fence = (uint64_t)sqlite3_column_int64(row, 1);
+    }
+    *ret = fences;
+    *ret_n = (uint32_t)n;
+    return KP_OK;
+}
+
+kp_status kp_store_fences(kp_store *store, kp_arena *arena, kp_fence **ret, uint32_t *ret_n,
+                          kp_err *err)
+{
+    kp_status status = fences_read(store, arena, ret, ret_n, err);
+    kp_sql_end(store, KP_SQL_FENCES);
+    return status;
+}

@@ -9,14 +9,15 @@
 #include <unistd.h>
 
 #define APPLICATION_ID 1263553614 /* as in schema.sql */
-#define VERSION        1
+#define VERSION        2
 #define TEXT_BYTES_MAX (256 << 20) /* a plan of 4096 ranks takes about 4 MB */
 
-extern const char kp_text_schema_sql[];
+extern const char kp_text_schema_sql[], kp_text_upgrade_1_sql[];
 
 /* Upgrades: one step for each older version that a file may have. The first makes a new file. */
 static const kp_store_step steps[] = {
     {0, kp_text_schema_sql},
+    {1, kp_text_upgrade_1_sql},
 };
 
 static kp_status bad_file(const char *path, kp_err *err, const char *why, const char *hint)

@@ -115,6 +115,11 @@ static kp_status lease_put(kp_store *store, const kp_store_commit_args *c, uint6
         kp_status status = kp_sql_do(store, KP_SQL_LEASE_GPU_PUT, gpu, KP_LEN(gpu), NULL, err);
         if (status == KP_CONFLICT) return gpu_taken(store, &c->plan->ranks[i], err);
         KP_TRY(status);
+        const kp_sql_arg number[] = {
+            kp_sql_text(":gpu", c->plan->ranks[i].gpu),
+            kp_sql_int(":fence", (int64_t)fence),
+        };
+        KP_TRY(kp_sql_do(store, KP_SQL_FENCE_PUT, number, KP_LEN(number), NULL, err));
     }
     return KP_OK;
 }

@@ -2,7 +2,7 @@
 -- never compared with a clock), plain milliseconds for durations. Texts in *body* are the JSON of
 -- the messages of the same name, without what has columns of its own here.
 PRAGMA application_id = 1263553614; -- 'KPLN'
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 
 CREATE TABLE counters (
     name  TEXT PRIMARY KEY CHECK (name IN ('fence', 'revision')), -- what is counted
@@ -80,6 +80,11 @@ CREATE TABLE lease_gpus (
 ) STRICT, WITHOUT ROWID;
 -- The promise itself: no GPU in two live leases.
 CREATE UNIQUE INDEX lease_gpus_once ON lease_gpus (gpu) WHERE live = 1;
+
+CREATE TABLE fences (
+    gpu   TEXT PRIMARY KEY, -- UUID
+    fence INTEGER NOT NULL CHECK (fence > 0) -- highest number that a lease of it had
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE verifications (
     id      INTEGER PRIMARY KEY, -- order of arrival

@@ -74,6 +74,11 @@ static const char *const texts[] = {
         "SELECT l.id, l.owner, l.expires_ms FROM lease_gpus g JOIN leases l ON l.id = g.lease"
         " WHERE g.gpu = :gpu AND g.live = 1",
 
+    [KP_SQL_FENCE_PUT] =
+        "INSERT INTO fences (gpu, fence) VALUES (:gpu, :fence)"
+        " ON CONFLICT (gpu) DO UPDATE SET fence = max(fence, excluded.fence)",
+    [KP_SQL_FENCES] = "SELECT gpu, fence FROM fences ORDER BY gpu",
+
     [KP_SQL_VERIFICATION_PUT] =
         "INSERT INTO verifications (plan, at_ms, verdict, covered, body)"
         " VALUES (:plan, :now, :verdict, :covered, :body)",

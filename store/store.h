@@ -104,6 +104,10 @@ kp_status kp_store_leases_live(kp_store *store, kp_arena *arena, kp_store_lease 
 kp_status kp_store_lease_note(kp_store *store, const char *id, int64_t remaining_ms, int64_t now_ms,
                               kp_err *err);
 
+/* The highest fence that each GPU's leases ever had, by UUID. */
+kp_status kp_store_fences(kp_store *store, kp_arena *arena, kp_fence **ret, uint32_t *ret_n,
+                          kp_err *err);
+
 /* ---- verifications ---- */
 
 /* Stores the verdict of a plan that is in the store. */

@@ -18,6 +18,8 @@ static void lease_free(kp_book_lease *lease)
 void kp_book_release(kp_book *book)
 {
     for (size_t i = 0; i < book->n; i++) lease_free(book->leases[i]);
+    for (size_t i = 0; i < book->n_fences; i++) free(book->fences[i].uuid);
+    free(book->fences);
     free(book->leases);
     free(book->gpus);
     *book = (kp_book){0};
@@ -126,6 +128,47 @@ void kp_book_remove(kp_book *book, kp_book_lease *lease)
     assert(at < book->n);
     book->leases[at] = book->leases[--book->n];
     lease_free(lease);
+}
+
+static size_t fence_at(const kp_book *book, const char *uuid)
+{
+    size_t low = 0, high = book->n_fences;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(book->fences[middle].uuid, uuid) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+uint64_t kp_book_fence_of(const kp_book *book, const char *uuid)
+{
+    size_t at = fence_at(book, uuid);
+    return at < book->n_fences && !strcmp(book->fences[at].uuid, uuid) ? book->fences[at].fence : 0;
+}
+
+kp_status kp_book_fence_put(kp_book *book, const char *uuid, uint64_t fence, kp_err *err)
+{
+    size_t at = fence_at(book, uuid);
+    if (at < book->n_fences && !strcmp(book->fences[at].uuid, uuid)) {
+        book->fences[at].fence = kp_max_u64(book->fences[at].fence, fence);
+        return KP_OK;
+    }
+    if (book->n_fences == book->cap_fences) {
+        size_t cap = book->cap_fences ? book->cap_fences * 2 : 64;
+        kp_book_fence *fences = realloc(book->fences, cap * sizeof(*fences));
+        if (!fences) return kp_nomem(err);
+        book->fences = fences;
+        book->cap_fences = cap;
+    }
+    char *copy = strdup(uuid);
+    if (!copy) return kp_nomem(err);
+    memmove(&book->fences[at + 1], &book->fences[at], (book->n_fences - at) * sizeof(*book->fences));
+    book->fences[at] = (kp_book_fence){.uuid = copy, .fence = fence};
+    book->n_fences++;
+    return KP_OK;
 }
 
 kp_book_lease *kp_book_due(const kp_book *book, double now_s)

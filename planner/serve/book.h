@@ -18,7 +18,7 @@ typedef struct kp_book_lease {
     uint32_t n_gpus;
     double length_s, deadline_s; /* deadline: monotonic; not used while pending */
     bool pending;    /* not committed yet */
-    bool changing;   /* a change is on its way to the store: not to be expired meanwhile */
+    uint32_t changing; /* changes on their way to the store: not to be expired meanwhile */
 } kp_book_lease;
 
 typedef struct kp_book_gpu {
@@ -26,9 +26,16 @@ typedef struct kp_book_gpu {
     kp_book_lease *lease;
 } kp_book_gpu;
 
+typedef struct kp_book_fence {
+    char *uuid;
+    uint64_t fence;
+} kp_book_fence;
+
 typedef struct kp_book {
     kp_book_lease **leases;
     size_t n, cap;
+    kp_book_fence *fences; /* highest of each GPU ever leased, by UUID */
+    size_t n_fences, cap_fences;
     kp_book_gpu *gpus; /* by UUID */
     size_t n_gpus, cap_gpus;
 } kp_book;
@@ -44,6 +51,10 @@ kp_book_lease *kp_book_find(const kp_book *book, const char *id);
 /* Who has a GPU; NULL: it is free. */
 kp_book_lease *kp_book_holder(const kp_book *book, const char *uuid);
 void kp_book_remove(kp_book *book, kp_book_lease *lease);
+
+/* The highest fence of a GPU, 0 if it never was in a lease; and a number that it got. KP_NOMEM. */
+uint64_t kp_book_fence_of(const kp_book *book, const char *uuid);
+kp_status kp_book_fence_put(kp_book *book, const char *uuid, uint64_t fence, kp_err *err);
 
 /* A lease whose time is over and that nobody is changing; NULL if there is none. */
 kp_book_lease *kp_book_due(const kp_book *book, double now_s);

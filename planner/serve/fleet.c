@@ -147,7 +147,7 @@ static kp_status node_new(kp_fleet *fleet, const char *name, kp_fleet_node **ret
     if (!node) return kp_nomem(err);
     snprintf(node->name, sizeof(node->name), "%s", name);
     kp_arena_init(&node->arena, 0);
-    node->node.state = KP_NODE_GONE;
+    node->node.state = node->shown = KP_NODE_GONE;
     *ret = node;
     return KP_OK;
 }

@@ -25,6 +25,7 @@ typedef struct kp_fleet_node {
     kp_peer peer;
     uint64_t session, seq; /* session 0: no agent since the start */
     double heard_s;
+    kp_node_state shown; /* the state that was logged last */
     bool dirty;        /* changed since it was given to the store */
     bool storing;      /* a put is on its way */
     uint64_t revision; /* of its last change */

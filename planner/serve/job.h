@@ -40,7 +40,8 @@ typedef struct kp_job_start {
     const char *path;
     kp_nodes nodes;
     kp_store_lease *leases;
-    uint32_t n_leases;
+    kp_fence *fences;
+    uint32_t n_leases, n_fences;
 } kp_job_start;
 
 typedef struct kp_job_node {

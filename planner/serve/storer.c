@@ -8,6 +8,7 @@ static kp_status do_start(kp_store **store, kp_job *job)
     kp_job_start *start = &job->start;
     KP_TRY(kp_store_open(start->path, store, &job->err));
     KP_TRY(kp_store_nodes(*store, &job->arena, &start->nodes, &job->err));
+    KP_TRY(kp_store_fences(*store, &job->arena, &start->fences, &start->n_fences, &job->err));
     return kp_store_leases_live(*store, &job->arena, &start->leases, &start->n_leases, &job->err);
 }
 
