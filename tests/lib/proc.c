@@ -76,7 +76,7 @@ static void child_setup(const kp_proc *proc, pid_t parent)
     dup2(in, 0);
     dup2(out, 1);
     dup2(err, 2);
-    for (int fd = 3; fd < 64; fd++) close(fd);
+    for (int fd = 3; fd < 63; fd++) close(fd);
 }
 
 static kp_proc proc_fork(const kp_dir *dir, const char *name, bool *ret_child)
@@ -85,6 +85,8 @@ static kp_proc proc_fork(const kp_dir *dir, const char *name, bool *ret_child)
     snprintf(proc.name, sizeof(proc.name), "%s", name);
     snprintf(proc.out_path, sizeof(proc.out_path), "%s/%s.out", dir->path, name);
     snprintf(proc.err_path, sizeof(proc.err_path), "%s/%s.err", dir->path, name);
+    struct stat info;
+    if (stat(proc.err_path, &info) == 0) proc.err_from = (size_t)info.st_size;
     fflush(NULL);
     pid_t parent = getpid();
     proc.pid = fork();
@@ -162,19 +164,29 @@ static const char *find_line(const char *text, const char *prefix)
     return found;
 }
 
+/* Without taking its exit status. */
+static bool has_ended(const kp_proc *proc)
+{
+    siginfo_t info = {0};
+    return proc->pid <= 0 ||
+           waitid(P_PID, (id_t)proc->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+           info.si_pid != 0;
+}
+
 bool kp_proc_line(const kp_proc *proc, const char *prefix, double timeout_s, char *rest,
                   size_t rest_size)
 {
     for (double end = now_s() + timeout_s;;) {
+        bool ended = has_ended(proc); /* before reading: what it wrote last is then there */
         char *text = kp_file_text(proc->err_path);
-        const char *line = find_line(text, prefix);
+        const char *line =
+            strlen(text) > proc->err_from ? find_line(text + proc->err_from, prefix) : NULL;
         if (line && rest) {
             line += strlen(prefix);
             snprintf(rest, rest_size, "%.*s", (int)strcspn(line, "\n"), line);
         }
         free(text);
         if (line) return true;
-        bool ended = kill(proc->pid, 0) != 0;
         if (ended || now_s() > end) return false;
         kp_sleep(0.005);
     }

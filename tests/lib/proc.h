@@ -23,6 +23,7 @@ typedef struct kp_proc {
     pid_t pid; /* 0 once it was waited for */
     char name[32];
     char out_path[128], err_path[128];
+    size_t err_from; /* of err_path: what an earlier child of the same name wrote */
 } kp_proc;
 
 /* The path of a program of this build: KPLAN_BUILD (build/release if unset) + '/' + name. The
@@ -42,7 +43,7 @@ kp_proc kp_proc_start(const kp_dir *dir, const char *name, const char *const *ar
 kp_proc kp_proc_fork(const kp_dir *dir, const char *name, int (*body)(void *arg), void *arg);
 
 /* Waits until a line of stderr that this child wrote starts with `prefix`; true if it came within
- * timeout_s. The rest of the line after the prefix goes to `rest` (may be NULL). */
+ * timeout_s, false at once if the child ended without it. The rest of the line after the prefix goes to `rest` (may be NULL). */
 bool kp_proc_line(const kp_proc *proc, const char *prefix, double timeout_s, char *rest,
                   size_t rest_size);
 
