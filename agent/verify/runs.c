@@ -16,13 +16,14 @@
 /* How long ranks may take to end by themselves: after the deadline, after one of them was lost (the
  * first one still reports what it knows), after SIGTERM. And how often a process is asked whether it
  * has ended whose result is already there. */
-static const double late_s = 0.5, lost_s = 2, term_s = 1, reap_s = 0.01;
+static const double late_s = 0.5, lost_s = 1, term_s = 1, reap_s = 0.01;
 
 typedef struct one_run one_run;
 struct one_run {
     one_run *next;
     char id[80], meet[80];
     bool first_here, ready_due;
+    bool killed, answered;     /* killed: its time is over; answered: only reaping is left */
     double deadline_s, kill_s; /* kill_s: when what still runs is killed */
     char failure[500];         /* what is known first; "" while all is well */
     uint32_t n;
@@ -198,7 +199,20 @@ static void look_at_end(const kp_runs *runs, one_run *run, const kp_spawn *rank)
                  runs->node, WEXITSTATUS(rank->status));
     if (!text[0]) return;
     note_failure(run, text);
-    run->kill_s = fmin(run->kill_s, kp_now_s() + lost_s);
+    if (run->first_here) run->kill_s = fmin(run->kill_s, kp_now_s() + lost_s);
+}
+
+/* Its time is over: says whose fault it is, and kills. */
+static void end_late(const kp_runs *runs, one_run *run)
+{
+    for (uint32_t i = 0; i < run->n; i++) {
+        char text[200];
+        snprintf(text, sizeof(text), "rank %u on %s did not end within %s", run->ranks[i].rank,
+                 runs->node, kp_seconds_text(run->deadline_s).s);
+        if (!kp_spawn_ended(&run->ranks[i])) note_failure(run, text);
+    }
+    kill_all(run, SIGKILL);
+    run->killed = true;
 }
 
 /* One turn of a run; true when all its processes have ended. */
@@ -212,15 +226,17 @@ static bool step_run(const kp_runs *runs, one_run *run)
         if (!kp_spawn_ended(rank)) ended = false;
         else if (!rank->killed) look_at_end(runs, run, rank);
     }
-    if (ended || kp_now_s() < run->kill_s) return ended;
-    for (uint32_t i = 0; i < run->n; i++) {
-        char text[200];
-        snprintf(text, sizeof(text), "rank %u on %s did not end within %s", run->ranks[i].rank,
-                 runs->node, kp_seconds_text(run->deadline_s).s);
-        if (!kp_spawn_ended(&run->ranks[i])) note_failure(run, text);
-    }
-    kill_all(run, SIGKILL);
-    return false;
+    if (!ended && kp_now_s() >= run->kill_s) end_late(runs, run);
+    return ended;
+}
+
+/* Whether the run can be answered. A failure here is all that an agent without the first rank has to
+ * say, so it does not wait for the other ranks; the one with it waits for the first rank's checks, but
+ * not for processes that had to be killed: the others must not answer before it. */
+static bool answer_due(const one_run *run, bool ended)
+{
+    return !run->answered &&
+           (ended || run->killed || (run->failure[0] && !run->first_here));
 }
 
 /* What a rank wrote; NULL if it is no result. */
@@ -262,14 +278,20 @@ kp_status kp_runs_step(kp_runs *runs, kp_arena *arena, kp_run_event *ret, bool *
 {
     *ret_any = true;
     *ret = (kp_run_event){0};
-    for (one_run **at = &runs->first; *at; at = &(*at)->next) {
+    for (one_run **at = &runs->first; *at;) {
         one_run *run = *at;
         if (run->ready_due) return say_ready(run, arena, ret, err);
-        if (!step_run(runs, run)) continue;
+        bool ended = step_run(runs, run), due = answer_due(run, ended);
+        kp_status status = due ? collect(run, arena, &ret->result, err) : KP_OK;
+        run->answered |= due;
+        if (ended) {
+            *at = run->next;
+            free_run(run);
+        } else {
+            at = &run->next;
+        }
+        if (!due) continue;
         ret->type = KP_WIRE_RUN_RESULT;
-        kp_status status = collect(run, arena, &ret->result, err);
-        *at = run->next;
-        free_run(run);
         return status;
     }
     *ret_any = false;
@@ -295,7 +317,8 @@ double kp_runs_wait_s(const kp_runs *runs)
     double wait = INFINITY;
     for (const one_run *run = runs->first; run; run = run->next) {
         if (run->ready_due) return 0;
-        wait = fmin(wait, fmax(run->kill_s - kp_now_s(), reap_s));
+        double left = run->killed ? reap_s : run->kill_s - kp_now_s();
+        wait = fmin(wait, fmax(left, reap_s));
         for (uint32_t i = 0; i < run->n; i++)
             if (run->ranks[i].fd < 0 && run->ranks[i].pid > 0) wait = fmin(wait, reap_s);
     }

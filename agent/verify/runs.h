@@ -5,9 +5,10 @@
  * A run is what a RUN message says: these ranks here, one process each, walk the same list of
  * checks. Every agent that got a RUN answers with exactly one RUN_RESULT. The agent whose RUN has
  * no `meet` starts the run's first rank (the first of its list); it answers with RUN_READY as soon
- * as that rank listens, and its RUN_RESULT has all checks. Ranks are this program again
- * (`kplan-agent --rank ...`), with the job as standard input; they end themselves at the deadline,
- * die with the agent, and are killed by pid when they do neither.
+ * as that rank listens, and its RUN_RESULT has all checks. Another agent's RUN_RESULT has only a
+ * failure, if there is one: then it comes at once, while ranks may still be ending. Ranks are this
+ * program again (`kplan-agent --rank ...`), with the job as standard input; they end themselves at
+ * the deadline, die with the agent, and are killed by pid when they do neither.
  *
  *     kp_runs_open
  *     loop: poll kp_runs_fds and the own sockets, at most kp_runs_wait_s; then kp_runs_step until

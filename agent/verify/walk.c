@@ -202,9 +202,11 @@ static kp_status report_and_merge(walker *w, kp_wire_run_result *ret, kp_err *er
     kp_err why = {0};
     kp_status status;
     KP_TRY_OUT(pack_rows(w, &packed, err));
-    if (kp_channel_report(w->checker.channel, packed.data, packed.len, &why) != KP_OK)
-        ret->failure = kp_arena_str(w->arena, why.msg);
-    if (w->walk->listen_fd >= 0) status = merge_all(w, ret, err);
+    const char *broken = kp_channel_broken(w->checker.channel);
+    if (kp_channel_report(w->checker.channel, packed.data, packed.len, &why) != KP_OK && !broken)
+        broken = why.msg;
+    if (broken && !(ret->failure = kp_arena_str(w->arena, broken))) status = kp_nomem(err);
+    if (status == KP_OK && w->walk->listen_fd >= 0) status = merge_all(w, ret, err);
 out:
     kp_buf_release(&packed);
     return status;

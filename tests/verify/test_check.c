@@ -57,13 +57,13 @@ static size_t list_layers(layer *ret)
 }
 
 /* All cuts of a layer that the table has, as specs of one run. */
-static uint32_t all_cuts(const layer *layer, uint32_t ranks, kp_check_spec *ret)
+static uint32_t all_cuts(const layer *of, uint32_t ranks, kp_check_spec *ret)
 {
     uint32_t n = 0;
     for (size_t i = 0; i < kp_shard_n_rows; i++) {
-        if (kp_shard_rows[i].op != layer->spec.op) continue;
-        ret[n] = layer->spec;
-        ret[n].layer = layer->what;
+        if (kp_shard_rows[i].op != of->spec.op) continue;
+        ret[n] = of->spec;
+        ret[n].layer = of->what;
         ret[n].cut = kp_shard_rows[i].cut;
         ret[n].ranks = kp_test_group();
         ret[n].n_ranks = ranks;
