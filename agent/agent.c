@@ -94,8 +94,8 @@ static kp_status check_run(agent *a, const kp_wire_run *run, kp_err *err)
 {
     for (uint32_t i = 0; i < run->n_here; i++) {
         const char *gpu = run->ranks[i].gpu;
-        if (!gpu || !find_gpu(&a->stock.node, gpu))
-            return kp_fail(err, KP_CONFLICT, "GPU '%.96s' is not in node '%s'", gpu ? gpu : "",
+        if (!find_gpu(&a->stock.node, gpu))
+            return kp_fail(err, KP_CONFLICT, "GPU '%.96s' is not in node '%s'", gpu,
                            a->config->source.node);
         if (run->fence == UINT64_MAX) continue; /* a plan without a lease holds nothing */
         KP_TRY(kp_fences_check(&a->member.fences, gpu, run->fence, err));
@@ -131,8 +131,8 @@ static void start_run(agent *a, const kp_wire_run *run)
 
 static void abort_run(agent *a, const kp_wire_run_abort *msg)
 {
-    kp_log(KP_LOG_INFO, "run '%s' ends: %s", msg->run, msg->reason ? msg->reason : "aborted");
-    kp_runs_abort(a->runs, msg->run, msg->reason ? msg->reason : "aborted by the planner");
+    kp_log(KP_LOG_INFO, "run '%s' ends: %s", msg->run, msg->reason);
+    kp_runs_abort(a->runs, msg->run, msg->reason);
 }
 
 /* ---- one turn ---- */

@@ -211,7 +211,7 @@ static kp_status resync(kp_member *member, const kp_stock *stock, const kp_wire_
                         kp_err *err)
 {
     kp_log(KP_LOG_DEBUG, "the planner asks for %s: %s", msg->hello ? "a greeting" : "the inventory",
-           msg->reason ? msg->reason : "no reason given");
+           msg->reason);
     if (msg->hello || member->phase != KP_MEMBER_IN) return say_hello(member, stock, err);
     kp_status status = kp_member_send(member, KP_WIRE_INVENTORY, &stock->node, err);
     if (status == KP_OK) member->sent_version = stock->version;

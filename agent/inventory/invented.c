@@ -37,10 +37,17 @@ static kp_status invented_open(const kp_inventory_source *source, void **ret_sta
     return KP_OK;
 }
 
+/* The node's strings are copied out of the table, which goes when this prober is closed. */
 static kp_status invented_probe(void *state, kp_arena *arena, kp_node *ret, kp_err *err)
 {
     const invented *made = state;
-    return kp_node_invent(ret->name, made->n_gpus, made->kind, arena, ret, err);
+    kp_gpu_kind kind = *made->kind;
+    kind.key = kp_arena_str(arena, kind.key);
+    if (kind.compute_capability)
+        kind.compute_capability = kp_arena_str(arena, kind.compute_capability);
+    if (!kind.key || (made->kind->compute_capability && !kind.compute_capability))
+        return kp_nomem(err);
+    return kp_node_invent(ret->name, made->n_gpus, &kind, arena, ret, err);
 }
 
 const kp_prober kp_prober_invented = {"invented", false, invented_open, invented_probe,

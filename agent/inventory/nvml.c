@@ -26,12 +26,6 @@ typedef struct machine {
     seen seen[KP_GPUS_PER_NODE_MAX];
 } machine;
 
-static const kp_gpu nothing_known = {.minor = UINT32_MAX,
-                                     .sm_count = UINT32_MAX,
-                                     .numa_node = UINT32_MAX,
-                                     .nvlinks = UINT32_MAX,
-                                     .processes = UINT64_MAX};
-
 /* Calls a function of the table that may be missing. */
 #define CALL(m, function, ...)                                                                     \
     ((m)->nvml.function ? (m)->nvml.function(__VA_ARGS__) : (int)KP_NVML_NO_SYMBOL)
@@ -247,7 +241,7 @@ static kp_status take_gpu(machine *m, uint32_t index, const char *node, kp_arena
                           kp_gpu *gpu, kp_err *err)
 {
     const seen *known = &m->seen[index];
-    *gpu = nothing_known;
+    kp_schema_init(&kp_schema_gpu, gpu);
     gpu->index = index;
     if (!read_gpu(m, index, arena, gpu)) lose_gpu(known, gpu);
     gpu->uuid = *known->uuid ? kp_arena_str(arena, known->uuid)
