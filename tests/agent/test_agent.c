@@ -1,178 +1,51 @@
 /* SPDX-License-Identifier: MIT
  *
  * The agent's program against a planner that stands in the test. */
-#include "proto/link.h"
 #include "proto/node.h"
 #include "proto/wire.h"
-#include "tests/lib/proc.h"
+#include "tests/agent/planner.h"
 #include <criterion/criterion.h>
-#include <math.h>
 #include <signal.h>
 #include <zmq.h>
 
 TestSuite(agent);
 
-#define BEAT_S 0.05
-
-typedef struct planner {
-    kp_dir dir;
-    char endpoint[128];
-    void *zmq;
-    kp_link *link;
-    kp_arena arena;
-    kp_proc agent;
-    kp_peer peer; /* of the last HELLO */
-    char epoch[64], hello_id[64];
-    uint64_t session;
-} planner;
-
-static void planner_bind(planner *p)
-{
-    kp_err err = {0};
-    kp_status status = KP_UNREACHABLE;
-    for (int i = 0; i < 100 && status == KP_UNREACHABLE; i++, kp_sleep(0.02))
-        status = kp_link_bind(p->zmq, p->endpoint, 0, &p->link, &err);
-    cr_assert(status == KP_OK, "%s", err.msg);
-}
-
-static void planner_open(planner *p)
-{
-    *p = (planner){.zmq = zmq_ctx_new(), .dir = kp_dir_make()};
-    kp_arena_init(&p->arena, 0);
-    snprintf(p->endpoint, sizeof(p->endpoint), "ipc://%s/planner", p->dir.path);
-}
-
-static void agent_start(planner *p, const char *option, const char *value)
-{
-    const kp_path program = kp_program("kplan-agent");
-    const char *argv[] = {program.s, "--server", p->endpoint, "--node", "n1", option, value, NULL};
-    p->agent = kp_proc_start(&p->dir, "agent", argv, NULL);
-}
-
-static void planner_close(planner *p)
-{
-    kp_proc_kill(&p->agent);
-    kp_link_close(p->link);
-    zmq_ctx_term(p->zmq);
-    kp_arena_release(&p->arena);
-    kp_dir_remove(&p->dir);
-}
-
-/* The next message of a type; heartbeats are skipped unless they are what is wanted. */
-static kp_frame expect(planner *p, kp_wire_type type)
-{
-    kp_frame frame = {0};
-    kp_err err = {0};
-    double deadline_s = kp_now_s() + 20;
-    while (kp_now_s() < deadline_s) {
-        kp_status status = kp_link_recv(p->link, 0.5, &p->arena, &frame, &err);
-        if (status != KP_OK || (frame.type == KP_WIRE_HEARTBEAT && type != KP_WIRE_HEARTBEAT))
-            continue;
-        cr_assert(frame.type == type, "%s instead of %s", kp_wire_name(frame.type),
-                  kp_wire_name(type));
-        return frame;
-    }
-    char *says = kp_file_text(p->agent.err_path);
-    cr_assert(false, "no %s came (%d bad frames: %s); the agent says: %s", kp_wire_name(type),
-              (int)kp_link_bad(p->link), kp_link_bad_last(p->link)->msg, says);
-    return frame;
-}
-
-static const kp_wire_hello *expect_hello(planner *p)
-{
-    kp_frame frame = expect(p, KP_WIRE_HELLO);
-    cr_assert(frame.envelope.id && frame.envelope.epoch);
-    p->peer = frame.peer;
-    snprintf(p->epoch, sizeof(p->epoch), "%s", frame.envelope.epoch);
-    snprintf(p->hello_id, sizeof(p->hello_id), "%s", frame.envelope.id);
-    return frame.payload;
-}
-
-static void say(planner *p, kp_wire_type type, const char *id, const void *payload)
-{
-    kp_envelope envelope;
-    kp_schema_init(&kp_schema_envelope, &envelope);
-    envelope.id = id;
-    if (p->session) envelope.session = p->session;
-    kp_err err = {0};
-    cr_assert(kp_link_send(p->link, &p->peer, type, &envelope, payload, &err) == KP_OK, "%s: %s",
-              err.where, err.msg);
-}
-
-static void say_welcome(planner *p, uint64_t session, kp_fence *fences, uint32_t n)
-{
-    p->session = session;
-    const kp_wire_welcome welcome = {
-        .session = session, .heartbeat_s = BEAT_S, .fences = fences, .n_fences = n};
-    say(p, KP_WIRE_WELCOME, p->hello_id, &welcome);
-}
-
-static void say_error(planner *p, kp_status code, const char *text)
-{
-    kp_err err = {0};
-    kp_fail(&err, code, "%s", text);
-    const kp_error_msg msg = kp_wire_error(&err, NULL);
-    say(p, KP_WIRE_ERROR, p->hello_id, &msg);
-}
-
-/* Heartbeats with these sequence numbers, in order, of this session. */
-static void expect_beats(planner *p, uint64_t from, uint64_t to, const char *hash)
-{
-    for (uint64_t seq = from; seq <= to; seq++) {
-        kp_frame frame = expect(p, KP_WIRE_HEARTBEAT);
-        cr_expect(frame.envelope.seq == seq, "seq %d, not %d", (int)frame.envelope.seq, (int)seq);
-        cr_expect(frame.envelope.session == p->session);
-        cr_expect_str_eq(frame.envelope.epoch, p->epoch);
-        cr_expect_str_eq(((kp_wire_heartbeat *)frame.payload)->inventory_hash, hash);
-    }
-}
-
-static void join(planner *p)
-{
-    planner_open(p);
-    planner_bind(p);
-    agent_start(p, "--invent", "2xH100-80G");
-    expect_hello(p);
-    say_welcome(p, 77, NULL, 0);
-    cr_assert(kp_proc_line(&p->agent, "ready", 10, NULL, 0));
-}
-
 Test(agent, a_session)
 {
-    planner p;
-    planner_open(&p);
-    planner_bind(&p);
-    agent_start(&p, "--invent", "8xH100-80G");
-    const kp_wire_hello *hello = expect_hello(&p);
+    kp_planner p;
+    kp_planner_open(&p);
+    kp_planner_bind(&p);
+    kp_planner_agent(&p, "--invent", "8xH100-80G");
+    const kp_wire_hello *hello = kp_planner_hello(&p);
     char hash[17];
     cr_expect_str_eq(hello->node, "n1");
     cr_expect_str_eq(hello->version, KP_VERSION);
     cr_expect_str_eq(hello->inventory.boot_epoch, p.epoch);
     cr_expect(hello->inventory.n_gpus == 8 && hello->inventory.simulated);
     cr_assert(kp_node_hash(&hello->inventory, hash, NULL) == KP_OK);
-    say_welcome(&p, 77, NULL, 0);
-    expect_beats(&p, 1, 4, hash);
+    kp_planner_welcome(&p, 77, NULL, 0);
+    kp_planner_beats(&p, 1, 4, hash);
     cr_expect(kp_proc_line(&p.agent, "ready", 10, NULL, 0));
 
     kp_wire_resync resync = {.reason = "who knows", .hello = false};
-    say(&p, KP_WIRE_RESYNC, NULL, &resync);
-    kp_frame frame = expect(&p, KP_WIRE_INVENTORY);
+    kp_planner_say(&p, KP_WIRE_RESYNC, NULL, &resync);
+    kp_frame frame = kp_planner_expect(&p, KP_WIRE_INVENTORY);
     cr_expect(frame.envelope.seq > 4 && frame.envelope.session == 77);
     cr_expect(kp_schema_equal(&kp_schema_node, frame.payload, &hello->inventory));
-    expect_beats(&p, frame.envelope.seq + 1, frame.envelope.seq + 2, hash);
+    kp_planner_beats(&p, frame.envelope.seq + 1, frame.envelope.seq + 2, hash);
 
     char before[64];
     memcpy(before, p.epoch, sizeof(before));
     resync.hello = true;
-    say(&p, KP_WIRE_RESYNC, NULL, &resync);
-    expect_hello(&p);
+    kp_planner_say(&p, KP_WIRE_RESYNC, NULL, &resync);
+    kp_planner_hello(&p);
     cr_expect_str_eq(p.epoch, before);
-    say_welcome(&p, 78, NULL, 0);
-    expect_beats(&p, 1, 3, hash);
+    kp_planner_welcome(&p, 78, NULL, 0);
+    kp_planner_beats(&p, 1, 3, hash);
     cr_expect(kp_link_bad(p.link) == 0);
     kp_proc_signal(&p.agent, SIGTERM);
     cr_expect(kp_proc_wait(&p.agent, 5) == 0);
-    planner_close(&p);
+    kp_planner_close(&p);
 }
 
 #define RECORDED(free_bytes, state)                                                                \
@@ -191,49 +64,49 @@ Test(agent, a_changed_inventory_is_told)
         {RECORDED("63500", "unhealthy"), KP_GPU_UNHEALTHY, 64000}, /* so little is no change */
         {RECORDED("30000", "free"), KP_GPU_FREE, 30000},
     };
-    planner p;
+    kp_planner p;
     char path[128], hash[17];
-    planner_open(&p);
-    planner_bind(&p);
+    kp_planner_open(&p);
+    kp_planner_bind(&p);
     snprintf(path, sizeof(path), "%s/node.json", p.dir.path);
     kp_file_write(path, RECORDED("64000", "free"), strlen(RECORDED("64000", "free")));
-    agent_start(&p, "--inventory", path);
-    expect_hello(&p);
-    say_welcome(&p, 5, NULL, 0);
+    kp_planner_agent(&p, "--inventory", path);
+    kp_planner_hello(&p);
+    kp_planner_welcome(&p, 5, NULL, 0);
     for (size_t i = 0; i < KP_LEN(rows); i++) {
         kp_file_write(path, rows[i].text, strlen(rows[i].text));
-        kp_frame frame = expect(&p, KP_WIRE_INVENTORY);
+        kp_frame frame = kp_planner_expect(&p, KP_WIRE_INVENTORY);
         const kp_node *node = frame.payload;
         cr_expect(node->n_gpus == 1 && node->gpus[0].state == rows[i].state, "row %zu", i);
         cr_expect(node->gpus[0].free_bytes == rows[i].free_bytes, "row %zu", i);
         cr_assert(kp_node_hash(node, hash, NULL) == KP_OK);
-        expect_beats(&p, frame.envelope.seq + 1, frame.envelope.seq + 2, hash);
+        kp_planner_beats(&p, frame.envelope.seq + 1, frame.envelope.seq + 2, hash);
     }
     kp_file_write(path, "{", 1); /* half written: what it said last stays */
-    for (int i = 0; i < 60; i++) expect(&p, KP_WIRE_HEARTBEAT);
+    for (int i = 0; i < 60; i++) kp_planner_expect(&p, KP_WIRE_HEARTBEAT);
     cr_expect(kp_proc_line(&p.agent, "", 1, NULL, 0));
-    planner_close(&p);
+    kp_planner_close(&p);
 }
 
 Test(agent, comes_before_the_planner_and_outlives_it)
 {
-    planner p;
-    planner_open(&p);
-    agent_start(&p, "--invent", "1xT4-16GB");
+    kp_planner p;
+    kp_planner_open(&p);
+    kp_planner_agent(&p, "--invent", "1xT4-16GB");
     kp_sleep(1.2);
-    planner_bind(&p);
-    expect_hello(&p);
-    say_welcome(&p, 1, NULL, 0);
-    expect(&p, KP_WIRE_HEARTBEAT);
+    kp_planner_bind(&p);
+    kp_planner_hello(&p);
+    kp_planner_welcome(&p, 1, NULL, 0);
+    kp_planner_expect(&p, KP_WIRE_HEARTBEAT);
     char first[64];
     memcpy(first, p.epoch, sizeof(first));
     for (uint64_t session = 2; session < 4; session++) {
         kp_link_close(p.link);
-        planner_bind(&p);
-        expect_hello(&p);
+        kp_planner_bind(&p);
+        kp_planner_hello(&p);
         cr_expect_str_eq(p.epoch, first);
-        say_welcome(&p, session, NULL, 0);
-        kp_frame frame = expect(&p, KP_WIRE_HEARTBEAT);
+        kp_planner_welcome(&p, session, NULL, 0);
+        kp_frame frame = kp_planner_expect(&p, KP_WIRE_HEARTBEAT);
         cr_expect(frame.envelope.session == session && frame.envelope.seq == 1);
     }
     cr_expect(kp_proc_stop(&p.agent) == 0);
@@ -242,7 +115,7 @@ Test(agent, comes_before_the_planner_and_outlives_it)
     while ((at = strstr(at, "cannot be reached"))) told++, at++;
     cr_expect(told >= 1 && told <= 3, "%d times: %s", told, says);
     free(says);
-    planner_close(&p);
+    kp_planner_close(&p);
 }
 
 Test(agent, garbage_from_the_planner)
@@ -258,8 +131,8 @@ Test(agent, garbage_from_the_planner)
         {"KP\x01\0\x32\0\0\0\xc1", 9},
         {"KP\x01\0\x32\0\0\0\xdd\xff\xff\xff\xff", 13},
     };
-    planner p;
-    join(&p);
+    kp_planner p;
+    kp_planner_join(&p);
     void *socket = kp_link_socket(p.link);
     for (size_t i = 0; i < KP_LEN(rows); i++) {
         zmq_send(socket, p.peer.id, p.peer.len, ZMQ_SNDMORE);
@@ -267,26 +140,26 @@ Test(agent, garbage_from_the_planner)
         if (i == 1) zmq_send(socket, "more", 4, 0);
     }
     const kp_plans plans = {.n_plans = 0};
-    say(&p, KP_WIRE_PLANS, NULL, &plans);
+    kp_planner_say(&p, KP_WIRE_PLANS, NULL, &plans);
     const kp_wire_run_abort abort = {.run = "no such run", .reason = "who knows"};
-    say(&p, KP_WIRE_RUN_ABORT, NULL, &abort);
-    say_error(&p, KP_CONFLICT, "not an answer to a greeting");
-    for (int i = 0; i < 5; i++) expect(&p, KP_WIRE_HEARTBEAT);
+    kp_planner_say(&p, KP_WIRE_RUN_ABORT, NULL, &abort);
+    kp_planner_error(&p, KP_CONFLICT, "not an answer to a greeting");
+    for (int i = 0; i < 5; i++) kp_planner_expect(&p, KP_WIRE_HEARTBEAT);
     const kp_wire_welcome odd[] = {{.session = 9, .heartbeat_s = 0},
                                    {.session = 9, .heartbeat_s = -1},
                                    {.session = 9, .heartbeat_s = 1e300}};
-    for (size_t i = 0; i < KP_LEN(odd); i++) say(&p, KP_WIRE_WELCOME, NULL, &odd[i]);
-    say_welcome(&p, 10, NULL, 0);
+    for (size_t i = 0; i < KP_LEN(odd); i++) kp_planner_say(&p, KP_WIRE_WELCOME, NULL, &odd[i]);
+    kp_planner_welcome(&p, 10, NULL, 0);
     kp_frame frame;
-    do frame = expect(&p, KP_WIRE_HEARTBEAT);
+    do frame = kp_planner_expect(&p, KP_WIRE_HEARTBEAT);
     while (frame.envelope.session != 10);
     cr_expect(kp_proc_stop(&p.agent) == 0);
-    planner_close(&p);
+    kp_planner_close(&p);
 }
 
 /* ---- fences ---- */
 
-static void say_run(planner *p, const char *run, const char *gpu, uint64_t fence)
+static void say_run(kp_planner *p, const char *run, const char *gpu, uint64_t fence)
 {
     kp_run_rank rank = {.rank = 0, .gpu_index = 0, .gpu = gpu};
     const kp_wire_run msg = {.run = run,
@@ -299,23 +172,23 @@ static void say_run(planner *p, const char *run, const char *gpu, uint64_t fence
                              .n_ranks = 1,
                              .ranks = &rank,
                              .n_here = 1};
-    say(p, KP_WIRE_RUN, NULL, &msg);
+    kp_planner_say(p, KP_WIRE_RUN, NULL, &msg);
 }
 
 Test(agent, old_fences_are_refused)
 {
-    planner p;
-    planner_open(&p);
-    planner_bind(&p);
-    agent_start(&p, "--invent", "2xH100-80G");
-    const kp_wire_hello *hello = expect_hello(&p);
+    kp_planner p;
+    kp_planner_open(&p);
+    kp_planner_bind(&p);
+    kp_planner_agent(&p, "--invent", "2xH100-80G");
+    const kp_wire_hello *hello = kp_planner_hello(&p);
     char gpu[2][64];
     for (int i = 0; i < 2; i++) snprintf(gpu[i], 64, "%s", hello->inventory.gpus[i].uuid);
     kp_fence fence = {.gpu = gpu[0], .fence = 5};
-    say_welcome(&p, 1, &fence, 1);
+    kp_planner_welcome(&p, 1, &fence, 1);
     const char *one = gpu[1];
     const kp_wire_fence raise = {.lease = "ls_1", .fence = 9, .gpus = &one, .n_gpus = 1};
-    say(&p, KP_WIRE_FENCE, NULL, &raise);
+    kp_planner_say(&p, KP_WIRE_FENCE, NULL, &raise);
     const struct {
         const char *gpu;
         uint64_t fence;
@@ -331,13 +204,13 @@ Test(agent, old_fences_are_refused)
         char run[16];
         snprintf(run, sizeof(run), "run_%zu", i);
         say_run(&p, run, rows[i].gpu, rows[i].fence);
-        kp_frame frame = expect(&p, KP_WIRE_RUN_RESULT);
+        kp_frame frame = kp_planner_expect(&p, KP_WIRE_RUN_RESULT);
         const kp_wire_run_result *result = frame.payload;
         cr_expect_str_eq(result->run, run);
         cr_assert(result->failure, "row %zu", i);
         cr_expect(strstr(result->failure, rows[i].says), "row %zu: %s", i, result->failure);
     }
-    planner_close(&p);
+    kp_planner_close(&p);
 }
 
 /* ---- a planner that refuses ---- */
@@ -355,10 +228,10 @@ Test(agent, refusals)
         {KP_RETRY, 0, 0},
     };
     for (size_t i = 0; i < KP_LEN(rows); i++) {
-        planner p;
-        planner_open(&p);
-        planner_bind(&p);
-        agent_start(&p, "--invent", "1xT4-16GB");
+        kp_planner p;
+        kp_planner_open(&p);
+        kp_planner_bind(&p);
+        kp_planner_agent(&p, "--invent", "1xT4-16GB");
         int code = -1, hellos = 0;
         double deadline_s = kp_now_s() + 15;
         while (code == -1 && kp_now_s() < deadline_s && (rows[i].hellos || hellos < 2)) {
@@ -367,7 +240,7 @@ Test(agent, refusals)
                 cr_assert(frame.type == KP_WIRE_HELLO);
                 p.peer = frame.peer;
                 snprintf(p.hello_id, sizeof(p.hello_id), "%s", frame.envelope.id);
-                say_error(&p, rows[i].code, "the planner does not want you");
+                kp_planner_error(&p, rows[i].code, "the planner does not want you");
                 hellos++;
             }
             code = kp_proc_wait(&p.agent, 0);
@@ -380,7 +253,7 @@ Test(agent, refusals)
         if (rows[i].hellos)
             cr_expect(!strncmp(says, want, sizeof(want) - 1), "row %zu: %s", i, says);
         free(says);
-        planner_close(&p);
+        kp_planner_close(&p);
     }
 }
 
@@ -448,9 +321,9 @@ Test(agent, command_line)
 
 Test(agent, interrupted)
 {
-    planner p;
-    join(&p);
+    kp_planner p;
+    kp_planner_join(&p);
     kp_proc_signal(&p.agent, SIGINT);
     cr_expect(kp_proc_wait(&p.agent, 5) == 130);
-    planner_close(&p);
+    kp_planner_close(&p);
 }
