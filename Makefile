@@ -36,6 +36,7 @@ TEST_DIRS := $(filter-out tests/cases tests/data tests/fuzz tests/standin tests/
 TEST_BINS := $(patsubst tests/%,$(B)/test_%,$(foreach d,$(TEST_DIRS),$(if $(wildcard $(d)/test_*.c),$(d))))
 TEST_LIB_OBJ := $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/lib/*.c))
 STANDIN  := $(patsubst tests/standin/%.c,$(B)/standin/%.so,$(wildcard tests/standin/lib*.c))
+FUZZ_OBJ := $(patsubst %.c,build/fuzz/obj/%.o,$(filter-out $(MAINS),$(SRC)) $(GEN) tests/lib/fill.c)
 FUZZERS  := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_S   ?= 20
 DATA     ?= ../shared/data
@@ -83,11 +84,15 @@ layers: ## who may include whom
 	$(Q)sh tests/layers.sh
 purity: $(LIB) ## the core has no I/O, clock or globals
 	$(Q)sh tests/purity.sh $(B)
-build/fuzz/%: tests/fuzz/%.c $(filter-out $(MAINS),$(SRC)) $(GEN)
+build/fuzz/obj/%.o: %.c
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D) && $(FUZZ_CC) $(CPPFLAGS) $(PKG_CFLAGS) -std=c11 -O1 -g -pthread -MMD -MP \
+	    -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -c -o $@ $<
+build/fuzz/libkplan.a: $(FUZZ_OBJ)
+	$(Q)rm -f $@ && ar rcs $@ $^
+build/fuzz/fuzz_%: build/fuzz/obj/tests/fuzz/fuzz_%.o build/fuzz/libkplan.a
 	$(call say,FUZZ,$@)
-	$(Q)mkdir -p $(@D) && $(FUZZ_CC) $(CPPFLAGS) $(PKG_CFLAGS) -std=c11 -O1 -g -pthread \
-	    -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $< \
-	    $(filter-out $(MAINS),$(SRC)) $(GEN) $(LDLIBS)
+	$(Q)$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LDLIBS)
 fuzz: $(FUZZERS) ## run every fuzz target for FUZZ_S seconds
 	$(Q)sh tests/fuzz/run.sh $(FUZZ_S) $(FUZZERS)
 packages: ## install what is missing (Debian 12, root or sudo)
@@ -113,4 +118,4 @@ clean: ## remove build/
 	rm -rf build
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
--include $(patsubst %.o,%.d,$(LIB_OBJ)) $(wildcard $(B)/obj/*/main.d $(B)/obj/*/*/main.d $(B)/obj/tests/*/*.d)
+-include $(patsubst %.o,%.d,$(LIB_OBJ) $(FUZZ_OBJ)) $(wildcard $(B)/obj/*/main.d $(B)/obj/*/*/main.d $(B)/obj/tests/*/*.d)

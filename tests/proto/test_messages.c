@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "proto/messages.h"
-#include "tests/proto/fill.h"
+#include "tests/lib/fill.h"
 #include <criterion/criterion.h>
 
 /* Every message, full and with all optional fields absent, through both forms and back. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "proto/messages.h"
-#include "tests/proto/fill.h"
+#include "tests/lib/fill.h"
 #include <criterion/criterion.h>
 
 #define BYTES(s) s, sizeof(s) - 1

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "proto/rows.h"
-#include "tests/proto/fill.h"
+#include "tests/lib/fill.h"
 #include <criterion/criterion.h>
 #include <math.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * tests/proto/fill.h — a value of any schema with every field set to something different. */
-#ifndef KP_TESTS_PROTO_FILL_H
-#define KP_TESTS_PROTO_FILL_H
+ * tests/lib/fill.h — a value of any schema with every field set to something different. */
+#ifndef KP_TESTS_LIB_FILL_H
+#define KP_TESTS_LIB_FILL_H
 
 #include "proto/schema.h"
 

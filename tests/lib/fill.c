@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include "tests/proto/fill.h"
-#include <criterion/criterion.h>
+#include "tests/lib/fill.h"
+#include <assert.h>
 
 typedef struct filler {
     kp_arena *arena;
@@ -47,7 +47,7 @@ static void fill_value(filler *f, const kp_field *field, kp_field_type type, voi
         *(void **)at = kp_arena_alloc(f->arena, 1, field->sub->size);
         fill_struct(f, field->sub, *(void **)at);
         break;
-    default: cr_assert_fail("field '%s' has a type that the filler does not know", field->name);
+    default: assert(!"a type that the filler does not know");
     }
 }
 
