@@ -44,10 +44,10 @@ void *kp_arena_alloc(kp_arena *arena, size_t count, size_t size)
     size_t bytes;
     if (__builtin_mul_overflow(count, size, &bytes)) return NULL;
     if (++arena->calls == arena->fail_call) return NULL;
-    if (bytes > arena->limit_bytes || arena->used_bytes > arena->limit_bytes - bytes) return NULL;
-    size_t need = bytes ? (bytes + KP_ARENA_ALIGN - 1) & ~(size_t)(KP_ARENA_ALIGN - 1) : KP_ARENA_ALIGN;
-    if (need < bytes) return NULL;
-    if (!KP_ARENA_BLOCK_BYTES) need = bytes ? bytes : 1;
+    if (bytes > SIZE_MAX / 2) return NULL;
+    size_t unit = KP_ARENA_BLOCK_BYTES ? KP_ARENA_ALIGN : 1;
+    size_t need = bytes ? (bytes + unit - 1) & ~(unit - 1) : unit;
+    if (need > arena->limit_bytes || arena->used_bytes > arena->limit_bytes - need) return NULL;
     kp_arena_block *block = arena->last;
     if (!block || block->size - block->used < need) block = block_new(arena, need);
     if (!block) return NULL;

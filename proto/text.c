@@ -211,12 +211,14 @@ kp_short kp_gib_text(uint64_t bytes)
 kp_short kp_seconds_text(double s)
 {
     kp_short text;
-    double whole = floor(s / 60 + .5);
+    double mins = floor(s / 60 + .5), secs = floor(s + .5);
     if (isnan(s)) snprintf(text.s, sizeof(text.s), "unknown");
     else if (s < 1e-3) snprintf(text.s, sizeof(text.s), "%.3g us", s * 1e6);
     else if (s < .1) snprintf(text.s, sizeof(text.s), "%.3g ms", s * 1e3);
     else if (s < 120) snprintf(text.s, sizeof(text.s), "%.3f s", s);
-    else snprintf(text.s, sizeof(text.s), "%.0f h %02.0f min", floor(whole / 60), fmod(whole, 60));
+    else if (secs < 3600)
+        snprintf(text.s, sizeof(text.s), "%.0f min %02.0f s", floor(secs / 60), fmod(secs, 60));
+    else snprintf(text.s, sizeof(text.s), "%.0f h %02.0f min", floor(mins / 60), fmod(mins, 60));
     return text;
 }
 
