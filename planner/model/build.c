@@ -22,8 +22,8 @@ static kp_status add_layer(kp_build *b, kp_spec_layer *spec, uint32_t parent, bo
         .class_name = spec->class_name, .row = spec->row, .cfg = spec->cfg, .parent = parent,
         .first_child = KP_NO, .next = KP_NO, .is_model = spec->model != NULL,
         .trainable = spec->trainable && outer_trainable,
-        .compute_dtype = input ? KP_FLOAT32 : spec->compute_dtype,
-        .variable_dtype = input ? KP_FLOAT32 : spec->variable_dtype};
+        .compute_dtype = input ? KP_FLOAT32 : spec->policy.compute,
+        .variable_dtype = input ? KP_FLOAT32 : spec->policy.variable};
     return KP_OK;
 }
 
@@ -149,14 +149,16 @@ static kp_status run_rules(walk *w, kp_spec_layer *spec, const kp_spec_call *cal
     kp_layer *layer = &b->layers[spec->layer];
     kp_rule rule = {.build = b, .arena = b->arena, .err = b->err, .row = spec->row,
                     .cfg = spec->cfg, .name = spec->name, .part = "", .layer = spec->layer,
-                    .trainable = layer->trainable, .compute = spec->compute_dtype,
-                    .variable = spec->variable_dtype, .first = layer->n_calls == 0};
+                    .trainable = layer->trainable, .compute = spec->policy.compute,
+                    .variable = spec->policy.variable, .quantized = spec->policy.quantized,
+                    .history = spec->policy.history, .first = layer->n_calls == 0};
     rule.cursor = rule.first ? b->n_weights : layer->first_weight;
     uint32_t before = b->n_weights;
     KP_TRY(scope_of(b, w->model, spec, &rule.scope));
     KP_TRY(set_inputs(&rule, call, args));
     if (spec->row) KP_TRY(kp_rule_run(&rule));
     else KP_TRY(kp_rule_unknown(&rule, spec, index));
+    KP_TRY(kp_rule_compare(&rule, spec, index));
     layer = &b->layers[spec->layer];
     if (rule.first) {
         layer->first_weight = before;

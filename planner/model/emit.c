@@ -60,6 +60,11 @@ kp_dtype kp_rule_dtype(const kp_rule *rule, uint32_t tensor)
     return rule->build->tensors[tensor].dtype;
 }
 
+kp_shape kp_rule_weight_shape(const kp_rule *rule, uint32_t weight)
+{
+    return rule->build->weights[weight].shape;
+}
+
 kp_status kp_want_rank(const kp_rule *rule, uint32_t i, unsigned rank)
 {
     if (rule->x[i].rank == rank) return KP_OK;

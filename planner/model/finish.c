@@ -95,8 +95,8 @@ static kp_status add_input(kp_build *b, kp_spec_layer *spec, uint32_t *ret)
 {
     uint32_t layer = spec->implicit ? 0 : spec->layer;
     kp_rule rule = {.build = b, .arena = b->arena, .err = b->err, .name = spec->name, .part = "",
-                    .layer = layer, .compute = spec->compute_dtype};
-    kp_new_op op = {.op = KP_OP_INPUT, .has_dtype = true, .dtype = spec->compute_dtype,
+                    .layer = layer, .compute = spec->policy.compute};
+    kp_new_op op = {.op = KP_OP_INPUT, .has_dtype = true, .dtype = spec->policy.compute,
                     .out = bind_shape(b->bind, spec->name, spec->cfg->batch_shape)};
     KP_TRY(kp_rule_op(&rule, &op, ret));
     for (unsigned axis = 1; axis < op.out.rank; axis++) {

@@ -115,12 +115,11 @@ static bool is_model(const char *class_name, const json_t *config)
 static kp_status read_policy(kp_reader *reader, const json_t *config, kp_spec_layer *layer)
 {
     json_t *dtype = json_object_get(config, "dtype");
-    layer->compute_dtype = layer->variable_dtype = KP_FLOAT32;
+    layer->policy = (kp_policy){.compute = KP_FLOAT32, .variable = KP_FLOAT32};
     layer->has_policy = dtype && !json_is_null(dtype);
-    if (layer->has_policy)
-        KP_TRY(kp_keras_policy(dtype, &layer->compute_dtype, &layer->variable_dtype, reader->err));
-    if (reader->policy && !kp_spec_is_input(layer) && kp_dtype_is_float(layer->compute_dtype)) {
-        kp_policy_from_name(reader->policy, &layer->compute_dtype, &layer->variable_dtype);
+    if (layer->has_policy) KP_TRY(kp_keras_policy(dtype, &layer->policy, reader->err));
+    if (reader->policy && !kp_spec_is_input(layer) && kp_dtype_is_float(layer->policy.compute)) {
+        kp_policy_from_name(reader->policy, &layer->policy);
         layer->has_policy = true;
     }
     return KP_OK;

@@ -57,11 +57,26 @@ static kp_status add_input(kp_reader *reader, json_t *json, kp_spec_model *model
     KP_TRY(find_shape(reader, json, first, cfg));
     *input = (kp_spec_layer){.class_name = "InputLayer", .row = kp_row_find(NULL, "InputLayer"),
                              .cfg = cfg, .trainable = true, .implicit = true, .layer = KP_NO,
-                             .compute_dtype = implicit_dtype(first)};
-    input->variable_dtype = input->compute_dtype;
+                             .policy = {.compute = implicit_dtype(first)}};
     input->name = kp_arena_fmt(reader->arena, "%s_input", first->name);
     if (!input->name) return kp_nomem(reader->err);
     model->n_layers++;
+    return KP_OK;
+}
+
+/* What a layer was built on is what the layer before it made. */
+static kp_status keep_said(kp_reader *reader, kp_spec_layer *from, const kp_spec_layer *to)
+{
+    json_t *shape = json_object_get(json_object_get(to->json, "build_config"), "input_shape");
+    json_t *list = kp_json_list(shape);
+    if (!list || json_array_size(list) == 0 || json_is_array(json_array_get(list, 0))) return KP_OK;
+    kp_said said = {.dtype = from->policy.compute};
+    uint64_t batch;
+    KP_TRY(kp_keras_shape(shape, "input_shape", &said.shape, &batch, reader->err));
+    from->said = KP_NEW(reader->arena, kp_said, 1);
+    if (!from->said) return kp_nomem(reader->err);
+    from->said[0] = said;
+    from->n_said = from->cap_said = 1;
     return KP_OK;
 }
 
@@ -83,6 +98,7 @@ kp_status kp_keras_chain(kp_reader *reader, json_t *json, kp_spec_model *model)
             continue;
         }
         KP_TRY(one_call(reader, layer, from));
+        if (from != KP_NO) KP_TRY(keep_said(reader, &model->layers[from], layer));
         from = i;
     }
     model->outputs[0] = (kp_ref){.layer = from};

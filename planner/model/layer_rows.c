@@ -34,6 +34,10 @@
     MAY(ACTIVATION, recurrent_activation, "recurrent_activation", KP_ACT_SIGMOID)
 
 SCHEMA(cfg_activation, NEED(ACTIVATION, activation, "activation"));
+SCHEMA(cfg_adaptive, NEED(WINDOW, size, "output_size"), FORMAT);
+SCHEMA(cfg_attention, MAY(BOOL, use_scale, "use_scale", 0), MAY(TEXT, text, "score_mode", 0),
+       MAY(NUM, rate, "dropout", 0));
+SCHEMA(cfg_additive, MAY(BOOL, use_scale, "use_scale", 1), MAY(NUM, rate, "dropout", 0));
 SCHEMA(cfg_axis, AXIS(-1));
 SCHEMA(cfg_batchnorm, AXIS(-1), MAY(BOOL, center, "center", 1), MAY(BOOL, scale, "scale", 1),
        MAY(BOOL, renorm, "renorm", 0));
@@ -41,11 +45,17 @@ SCHEMA(cfg_bidirectional, INSIDE(LAYER, "layer"), INSIDE_MAY(LAYER, "backward_la
        MAY(MERGE, merge_mode, "merge_mode", KP_MERGE_CONCAT));
 SCHEMA(cfg_cell, CELL_KEYS);
 SCHEMA(cfg_conv, CONV_KEYS, NEED(INT, filters, "filters"));
+SCHEMA(cfg_convlstm, RNN_KEYS, CONV_KEYS, NEED(INT, filters, "filters"));
 SCHEMA(cfg_cropping, MAY(PADS, pad, "cropping", 0), FORMAT);
 SCHEMA(cfg_dense, NEED(INT, units, "units"), ACTIVATION(LINEAR), BIAS, LORA);
 SCHEMA(cfg_depthwise, CONV_KEYS);
+SCHEMA(cfg_discretization, MAY(COUNT_OF, boundaries, "bin_boundaries", 0),
+       MAY(INT, units, "num_bins", 0), MAY(TEXT, text, "output_mode", 0));
 SCHEMA(cfg_dot, NEED(INTS, axis, "axes"));
 SCHEMA(cfg_dropout, MAY(NUM, rate, "rate", 0));
+SCHEMA(cfg_einsum, NEED(TEXT, text, "equation"), NEED(INTS, dims, "output_shape"),
+       MAY(TEXT, bias_axes, "bias_axes", 0), ACTIVATION(LINEAR), LORA);
+SCHEMA(cfg_encoding, NEED(INT, units, "num_tokens"), MAY(TEXT, text, "output_mode", 0));
 SCHEMA(cfg_embedding, NEED(INT, rows, "input_dim"), NEED(INT, width, "output_dim"), LORA);
 SCHEMA(cfg_global, MAY(BOOL, keepdims, "keepdims", 0), FORMAT);
 SCHEMA(cfg_groupnorm, AXIS(-1), MAY(BOOL, center, "center", 1), MAY(BOOL, scale, "scale", 1),
@@ -53,6 +63,7 @@ SCHEMA(cfg_groupnorm, AXIS(-1), MAY(BOOL, center, "center", 1), MAY(BOOL, scale,
 SCHEMA(cfg_layernorm, AXIS(-1), MAY(BOOL, center, "center", 1), MAY(BOOL, scale, "scale", 1),
        MAY(BOOL, rms_scaling, "rms_scaling", 0));
 SCHEMA(cfg_layer_scale, NEED(INT, units, "projection_dim"));
+SCHEMA(cfg_mel, NEED(INT, units, "num_mel_bins"), NEED(INT, count, "sequence_stride"));
 SCHEMA(cfg_mha, NEED(INT, heads, "num_heads"), NEED(INT, key_dim, "key_dim"), BIAS,
        MAY(INT, value_dim, "value_dim", 0), MAY(NUM, rate, "dropout", 0),
        MAY(BOOL, use_gate, "use_gate", 0), MAY(INTS, dims, "output_shape", NAN),
@@ -68,10 +79,16 @@ SCHEMA(cfg_prelu, MAY(INTS, axis, "shared_axes", NAN));
 SCHEMA(cfg_relu, MAY(NUM, rate, "negative_slope", 0), MAY(GIVEN, mean_given, "max_value", 0));
 SCHEMA(cfg_repeat, NEED(INT, count, "n"));
 SCHEMA(cfg_reshape, NEED(INTS, dims, "target_shape"));
+SCHEMA(cfg_resize, NEED(INT, height, "height"), NEED(INT, width, "width"), FORMAT);
+SCHEMA(cfg_reversible, NEED(INT, rows, "input_dim"), NEED(INT, width, "output_dim"), LORA,
+       MAY(BOOL, tied, "tie_weights", 1));
 SCHEMA(cfg_rnn, RNN_KEYS, CELL_KEYS);
 SCHEMA(cfg_rnn_cells, RNN_KEYS, INSIDE(LAYERS, "cell"));
 SCHEMA(cfg_stacked, INSIDE(LAYERS, "cells"));
-SCHEMA(cfg_time_distributed, INSIDE(LAYER, "layer"));
+SCHEMA(cfg_stft, NEED(INT, rows, "frame_length"), MAY(INT, count, "frame_step", 0),
+       MAY(INT, width, "fft_length", 0), MAY(BOOL, keepdims, "expand_dims", 0),
+       MAY(TEXT, text, "mode", 0), PADDING, FORMAT);
+SCHEMA(cfg_wrapper, INSIDE(LAYER, "layer"));
 SCHEMA(cfg_upsample, MAY(WINDOW, size, "size", 2), FORMAT);
 
 #define ANY UINT8_MAX
@@ -90,35 +107,60 @@ SCHEMA(cfg_upsample, MAY(WINDOW, size, "size", 2), FORMAT);
 #define MERGE(class_name, op)      {class_name, 0, OP(op), 1, ANY, NULL, kp_shape_merge, NULL, kp_lower_merge}
 #define PADS(class_name, n)        {class_name, n, 0, 1, 1, &cfg_padding, kp_shape_pads, NULL, kp_lower_pads}
 #define CROP(class_name, n)        {class_name, n, 1, 1, 1, &cfg_cropping, kp_shape_pads, NULL, kp_lower_pads}
+#define ADAPTIVE(class_name, n, op) {class_name, n, OP(op), 1, 1, &cfg_adaptive, kp_shape_adaptive, NULL, kp_lower_global}
+#define CONVLSTM(class_name, n)    {class_name, n, 0, 1, ANY, &cfg_convlstm, kp_shape_convlstm, kp_weights_convlstm, kp_lower_convlstm}
+#define RESIZE(class_name, op)     {class_name, 2, OP(op), 1, 1, &cfg_resize, kp_shape_resize, NULL, kp_lower_same}
+#define AUGMENT(class_name)        SAME(class_name, NULL, MATH)
 #define UPSAMPLE(class_name, n)    {class_name, n, OP(UPSAMPLE), 1, 1, &cfg_upsample, kp_shape_upsample, NULL, kp_lower_same}
 
 const kp_layer_row kp_layer_rows[] = {
     FUNCTION("Activation", &cfg_activation, OTHER),
+    VIEW("ActivityRegularization"),
+    ADAPTIVE("AdaptiveAveragePooling1D", 1, REDUCE),
+    ADAPTIVE("AdaptiveAveragePooling2D", 2, REDUCE),
+    ADAPTIVE("AdaptiveAveragePooling3D", 3, REDUCE),
+    ADAPTIVE("AdaptiveMaxPooling1D", 1, POOL_MAX),
+    ADAPTIVE("AdaptiveMaxPooling2D", 2, POOL_MAX),
+    ADAPTIVE("AdaptiveMaxPooling3D", 3, POOL_MAX),
     MERGE("Add", ADD),
+    {"AdditiveAttention", 0, 1, 2, 3, &cfg_additive, kp_shape_attention, kp_weights_attention, kp_lower_attention},
     DROP("AlphaDropout"),
+    {"Attention", 0, 0, 2, 3, &cfg_attention, kp_shape_attention, kp_weights_attention, kp_lower_attention},
+    AUGMENT("AugMix"),
+    AUGMENT("AutoContrast"),
     MERGE("Average", ADD),
     POOL("AveragePooling1D", 1, POOL_AVG),
     POOL("AveragePooling2D", 2, POOL_AVG),
     POOL("AveragePooling3D", 3, POOL_AVG),
     {"BatchNormalization", 0, 0, 1, 1, &cfg_batchnorm, kp_shape_same, kp_weights_batchnorm, kp_lower_batchnorm},
     {"Bidirectional", 0, 0, 1, 1, &cfg_bidirectional, NULL, NULL, kp_lower_bidirectional},
+    {"CategoryEncoding", 0, OP(MATH), 1, 2, &cfg_encoding, kp_shape_encoding, NULL, kp_lower_same},
+    RESIZE("CenterCrop", PAD),
     {"Concatenate", 0, 0, 1, ANY, &cfg_axis, kp_shape_concat, NULL, kp_lower_concat},
+    AUGMENT("ContrastLimitedAdaptiveHistogramEqualization"),
     CONV("Conv1D", 1),
     TRANSPOSED("Conv1DTranspose", 1),
     CONV("Conv2D", 2),
     TRANSPOSED("Conv2DTranspose", 2),
     CONV("Conv3D", 3),
     TRANSPOSED("Conv3DTranspose", 3),
+    CONVLSTM("ConvLSTM1D", 1),
+    CONVLSTM("ConvLSTM2D", 2),
+    CONVLSTM("ConvLSTM3D", 3),
     CROP("Cropping1D", 1),
     CROP("Cropping2D", 2),
     CROP("Cropping3D", 3),
+    AUGMENT("CutMix"),
     {"Dense", 0, 0, 1, 1, &cfg_dense, kp_shape_dense, kp_weights_dense, kp_lower_dense},
     DEPTHWISE("DepthwiseConv1D", 1),
     DEPTHWISE("DepthwiseConv2D", 2),
+    {"Discretization", 0, OP(MATH), 1, 1, &cfg_discretization, kp_shape_discretization, NULL, kp_lower_same},
     {"Dot", 0, 0, 2, 2, &cfg_dot, kp_shape_dot, NULL, kp_lower_dot},
     DROP("Dropout"),
     FUNCTION("ELU", NULL, ELU),
+    {"EinsumDense", 0, 0, 1, 1, &cfg_einsum, kp_shape_einsum, kp_weights_einsum, kp_lower_einsum},
     {"Embedding", 0, 0, 1, 1, &cfg_embedding, kp_shape_embedding, kp_weights_embedding, kp_lower_embedding},
+    AUGMENT("Equalization"),
     {"Flatten", 0, 0, 1, 1, NULL, kp_shape_flatten, NULL, kp_lower_view},
     {"GRU", 0, KP_CELL_GRU, 1, ANY, &cfg_rnn, kp_shape_rnn, kp_weights_rnn, kp_lower_rnn},
     {"GRUCell", 0, KP_CELL_GRU, 0, 0, &cfg_cell, NULL, NULL, NULL},
@@ -144,7 +186,9 @@ const kp_layer_row kp_layer_rows[] = {
     POOL("MaxPooling2D", 2, POOL_MAX),
     POOL("MaxPooling3D", 3, POOL_MAX),
     MERGE("Maximum", MAXMIN),
+    {"MelSpectrogram", 0, OP(MATH), 1, 1, &cfg_mel, kp_shape_mel, NULL, kp_lower_same},
     MERGE("Minimum", MAXMIN),
+    AUGMENT("MixUp"),
     {"MultiHeadAttention", 0, 0, 1, ANY, &cfg_mha, kp_shape_mha, kp_weights_mha, kp_lower_mha},
     MERGE("Multiply", MUL),
     {"Normalization", 0, 0, 1, 1, &cfg_normalization, kp_shape_same, kp_weights_normalization, kp_lower_rescale},
@@ -152,21 +196,49 @@ const kp_layer_row kp_layer_rows[] = {
     {"Permute", 0, 0, 1, 1, &cfg_permute, kp_shape_permute, NULL, kp_lower_permute},
     {"RMSNormalization", 0, 0, 1, 1, &cfg_axis, kp_shape_same, kp_weights_rmsnorm, kp_lower_rmsnorm},
     {"RNN", 0, 0, 1, ANY, &cfg_rnn_cells, kp_shape_rnn, kp_weights_rnn, kp_lower_rnn},
+    AUGMENT("RandAugment"),
+    AUGMENT("RandomBrightness"),
+    AUGMENT("RandomColorDegeneration"),
+    AUGMENT("RandomColorJitter"),
+    AUGMENT("RandomContrast"),
+    RESIZE("RandomCrop", PAD),
+    AUGMENT("RandomElasticTransform"),
+    AUGMENT("RandomErasing"),
+    AUGMENT("RandomFlip"),
+    AUGMENT("RandomGaussianBlur"),
+    AUGMENT("RandomGrayscale"),
+    AUGMENT("RandomHue"),
+    AUGMENT("RandomInvert"),
+    AUGMENT("RandomPerspective"),
+    AUGMENT("RandomPosterization"),
+    AUGMENT("RandomRotation"),
+    AUGMENT("RandomSaturation"),
+    AUGMENT("RandomSharpness"),
+    AUGMENT("RandomShear"),
+    AUGMENT("RandomTranslation"),
+    AUGMENT("RandomZoom"),
     {"ReLU", 0, 0, 1, 1, &cfg_relu, kp_shape_same, NULL, kp_lower_relu},
     {"RepeatVector", 0, OP(UPSAMPLE), 1, 1, &cfg_repeat, kp_shape_repeat, NULL, kp_lower_same},
     SAME("Rescaling", NULL, RESCALE),
     {"Reshape", 0, 0, 1, 1, &cfg_reshape, kp_shape_reshape, NULL, kp_lower_view},
+    RESIZE("Resizing", UPSAMPLE),
+    {"ReversibleEmbedding", 0, 0, 1, 1, &cfg_reversible, kp_shape_reversible, kp_weights_reversible, kp_lower_reversible},
+    {"STFTSpectrogram", 0, 0, 1, 1, &cfg_stft, kp_shape_stft, kp_weights_stft, kp_lower_stft},
     SEPARABLE("SeparableConv1D", 1),
     SEPARABLE("SeparableConv2D", 2),
     {"SimpleRNN", 0, KP_CELL_SIMPLE, 1, ANY, &cfg_rnn, kp_shape_rnn, kp_weights_rnn, kp_lower_rnn},
     {"SimpleRNNCell", 0, KP_CELL_SIMPLE, 0, 0, &cfg_cell, NULL, NULL, NULL},
     FUNCTION("Softmax", &cfg_axis, SOFTMAX),
+    AUGMENT("Solarization"),
     DROP("SpatialDropout1D"),
     DROP("SpatialDropout2D"),
     DROP("SpatialDropout3D"),
+    {"SpectralNormalization", 0, 0, 1, 1, &cfg_wrapper, NULL, NULL, kp_lower_spectral},
     {"StackedRNNCells", 0, 0, 0, 0, &cfg_stacked, NULL, NULL, NULL},
     MERGE("Subtract", ADD),
-    {"TimeDistributed", 0, 0, 1, 1, &cfg_time_distributed, NULL, NULL, kp_lower_time_distributed},
+    {"TernaryDense", 0, 0, 1, 1, &cfg_dense, kp_shape_dense, kp_weights_dense, kp_lower_dense},
+    {"TimeDistributed", 0, 0, 1, 1, &cfg_wrapper, NULL, NULL, kp_lower_time_distributed},
+    SAME("UnitNormalization", NULL, MATH),
     UPSAMPLE("UpSampling1D", 1),
     UPSAMPLE("UpSampling2D", 2),
     UPSAMPLE("UpSampling3D", 3),

@@ -47,27 +47,41 @@ kp_activation kp_activation_from_name(const char *name)
     return KP_ACT_OTHER;
 }
 
-bool kp_policy_from_name(const char *name, kp_dtype *ret_compute, kp_dtype *ret_variable)
+bool kp_policy_from_name(const char *name, kp_policy *ret)
 {
     bool mixed = !strncmp(name, "mixed_", 6);
     kp_dtype dtype;
     if (!kp_dtype_from_name(mixed ? name + 6 : name, &dtype)) return false;
     if (mixed && dtype != KP_FLOAT16 && dtype != KP_BFLOAT16) return false;
-    *ret_compute = dtype;
-    *ret_variable = mixed ? KP_FLOAT32 : dtype;
+    *ret = (kp_policy){.compute = dtype, .variable = mixed ? KP_FLOAT32 : dtype};
     return true;
 }
 
+/* {"mode": "int8", "source_name": "float32"} */
+static kp_status read_quantized(const json_t *config, kp_policy *ret, kp_err *err)
+{
+    const char *mode = json_string_value(json_object_get(config, "mode"));
+    const json_t *history = json_object_get(config, "amax_history_length");
+    if (!mode) return KP_OK;
+    ret->history = json_is_integer(history) ? json_integer_value(history) : 1024;
+    if (!strcmp(mode, "int8")) ret->quantized = KP_QUANTIZED_INT8;
+    else if (!strcmp(mode, "float8")) ret->quantized = KP_QUANTIZED_FLOAT8;
+    else return kp_fail(err, KP_UNSUPPORTED, "weights quantized as '%.40s' are not supported", mode);
+    if (ret->history > 0 && ret->history < KP_DIM_MAX) return KP_OK;
+    return kp_fail(err, KP_INPUT, "'amax_history_length' is out of range");
+}
+
 /* "float32", {"class_name": "DTypePolicy", "config": {"name": "mixed_bfloat16"}}, a quantized
- * policy {"mode": "int8", "source_name": "float32"}. */
-kp_status kp_keras_policy(const json_t *json, kp_dtype *ret_compute, kp_dtype *ret_variable,
-                          kp_err *err)
+ * policy with its mode. "float" is float32. */
+kp_status kp_keras_policy(const json_t *json, kp_policy *ret, kp_err *err)
 {
     const char *name = json_string_value(json);
     const json_t *config = json_object_get(json, "config");
     if (!name) name = json_string_value(json_object_get(config, "source_name"));
     if (!name) name = json_string_value(json_object_get(config, "name"));
     if (!name) return kp_fail(err, KP_INPUT, "'dtype' is no name of a type or policy");
-    if (kp_policy_from_name(name, ret_compute, ret_variable)) return KP_OK;
-    return kp_fail(err, KP_INPUT, "'dtype' is '%.60s', which is no type or policy", name);
+    if (!strcmp(name, "float")) name = "float32";
+    if (!kp_policy_from_name(name, ret))
+        return kp_fail(err, KP_INPUT, "'dtype' is '%.60s', which is no type or policy", name);
+    return read_quantized(config, ret, err);
 }

@@ -109,9 +109,9 @@ kp_status kp_model_read_json(struct json_t *json, const char *name, const kp_bin
                              kp_arena *arena, const kp_graph **ret, kp_err *err)
 {
     static const kp_bind none = {0};
-    kp_dtype compute, variable;
+    kp_policy policy;
     if (!bind) bind = &none;
-    if (bind->dtype_policy && !kp_policy_from_name(bind->dtype_policy, &compute, &variable))
+    if (bind->dtype_policy && !kp_policy_from_name(bind->dtype_policy, &policy))
         return kp_fail(err, KP_USAGE, "'%.60s' is no dtype policy", bind->dtype_policy);
     kp_spec spec = {0};
     kp_reader reader = {.arena = arena, .policy = bind->dtype_policy, .err = err};

@@ -12,7 +12,8 @@ kp_rule_fn kp_shape_same, kp_lower_same, kp_lower_view, kp_lower_activation, kp_
 
 /* rules_dense.c: products with a matrix, and tables */
 kp_rule_fn kp_shape_dense, kp_weights_dense, kp_lower_dense, kp_shape_embedding,
-    kp_weights_embedding, kp_lower_embedding;
+    kp_weights_embedding, kp_lower_embedding, kp_shape_reversible, kp_weights_reversible,
+    kp_lower_reversible;
 
 /* rules_conv.c: convolutions */
 kp_rule_fn kp_shape_conv, kp_weights_conv, kp_lower_conv, kp_shape_depthwise, kp_weights_depthwise,
@@ -21,7 +22,7 @@ kp_rule_fn kp_shape_conv, kp_weights_conv, kp_lower_conv, kp_shape_depthwise, kp
 
 /* rules_pool.c: windows, padding, resizing */
 kp_rule_fn kp_shape_pool, kp_lower_pool, kp_shape_global, kp_lower_global, kp_shape_adaptive,
-    kp_shape_pads, kp_lower_pads, kp_shape_upsample, kp_shape_resize;
+    kp_shape_pads, kp_lower_pads, kp_shape_upsample;
 
 /* rules_norm.c: normalisations */
 kp_rule_fn kp_weights_batchnorm, kp_lower_batchnorm, kp_weights_layernorm, kp_lower_layernorm,
@@ -38,9 +39,18 @@ kp_rule_fn kp_shape_flatten, kp_shape_reshape, kp_shape_permute, kp_lower_permut
 
 /* rules_rnn.c, rules_wrap.c: cells over steps, layers around layers */
 kp_rule_fn kp_shape_rnn, kp_weights_rnn, kp_lower_rnn, kp_lower_bidirectional,
-    kp_lower_time_distributed;
+    kp_lower_time_distributed, kp_lower_spectral;
 
-/* rules_attention.c */
-kp_rule_fn kp_shape_mha, kp_weights_mha, kp_lower_mha;
+/* rules_convlstm.c, rules_einsum.c */
+kp_rule_fn kp_shape_convlstm, kp_weights_convlstm, kp_lower_convlstm, kp_shape_einsum,
+    kp_weights_einsum, kp_lower_einsum;
+
+/* rules_attention.c, rules_dot_attention.c: with and without projections */
+kp_rule_fn kp_shape_mha, kp_weights_mha, kp_lower_mha, kp_shape_attention, kp_weights_attention,
+    kp_lower_attention;
+
+/* rules_preprocess.c: data preparation */
+kp_rule_fn kp_shape_resize, kp_shape_encoding, kp_shape_discretization, kp_shape_mel,
+    kp_shape_stft, kp_weights_stft, kp_lower_stft;
 
 #endif

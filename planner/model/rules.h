@@ -113,6 +113,8 @@ struct kp_rule {
     uint32_t layer;             /* in the graph: the wrapper's inside wrappers */
     bool trainable;
     kp_dtype compute, variable;
+    kp_quantized quantized;
+    int64_t history;            /* float8: length of the histories of maxima */
     const uint32_t *in;         /* tensors it takes, masks and states left out */
     const kp_shape *x;          /* their shapes */
     uint32_t n_in;
@@ -145,8 +147,10 @@ typedef struct kp_new_op {
 /* Runs a rule's three functions. The outputs are rule->out. */
 kp_status kp_rule_run(kp_rule *rule);
 
-/* A class without a row: its outputs as the file's consumers saw them, else KP_UNSUPPORTED. */
+/* A class without a row, a Lambda: outputs as the file says them, else KP_UNSUPPORTED (unknown.c). */
 kp_status kp_rule_unknown(kp_rule *rule, const kp_spec_layer *spec, uint32_t call);
+/* Warns where the file says another shape than the rules found. */
+kp_status kp_rule_compare(kp_rule *rule, const kp_spec_layer *spec, uint32_t call);
 
 /* A rule for a layer inside `rule`'s layer, on the given tensor, with weights below its scope. */
 kp_status kp_rule_inner(kp_rule *rule, const kp_spec_layer *inner, const char *part,
@@ -186,6 +190,7 @@ kp_status kp_rule_model(kp_rule *rule, kp_spec_model *model, uint32_t tensor);
 
 kp_shape kp_rule_shape(const kp_rule *rule, uint32_t tensor);
 kp_dtype kp_rule_dtype(const kp_rule *rule, uint32_t tensor);
+kp_shape kp_rule_weight_shape(const kp_rule *rule, uint32_t weight);
 
 /* The tensor given as argument `position` or keyword; KP_NO if it is not there. Among all tensors
  * of the call, masks and states included. */

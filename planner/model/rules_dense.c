@@ -13,13 +13,41 @@ kp_status kp_shape_dense(kp_rule *rule)
     return kp_rule_y(rule, kp_shape_with(x, x.rank - 1u, rule->cfg->units));
 }
 
+/* A weight that an int8 policy stores in 8 bits, frozen, beside one scale for each of `n` rows or
+ * columns. Source: keras/src/layers/core/dense.py, embedding.py, quantized_build. */
+static kp_status table_or_int8(kp_rule *rule, const char *name, kp_weight_role role,
+                               kp_shape shape, bool trainable, int64_t n)
+{
+    if (rule->quantized != KP_QUANTIZED_INT8)
+        return kp_rule_weight(rule, name, role, shape, trainable);
+    const char *scale = kp_arena_fmt(rule->arena, "%s_scale", name);
+    if (!scale) return kp_nomem(rule->err);
+    KP_TRY(kp_rule_weight_typed(rule, name, role, shape, false, KP_INT8));
+    return kp_rule_weight(rule, scale, KP_ROLE_STAT, kp_dims(1, &n), false);
+}
+
+/* float8 keeps a scale and its history for each of the three tensors of a product. */
+static kp_status float8_scales(kp_rule *rule)
+{
+    static const char *const names[] = {"inputs", "kernel", "outputs_grad"};
+    for (size_t i = 0; i < KP_LEN(names); i++) {
+        const char *scale = kp_arena_fmt(rule->arena, "%s_scale", names[i]);
+        const char *history = kp_arena_fmt(rule->arena, "%s_amax_history", names[i]);
+        if (!scale || !history) return kp_nomem(rule->err);
+        KP_TRY(kp_rule_weight(rule, scale, KP_ROLE_STAT, (kp_shape){0}, true));
+        KP_TRY(kp_rule_weight(rule, history, KP_ROLE_STAT, kp_dims(1, &rule->history), true));
+    }
+    return KP_OK;
+}
+
 /* kernel (C, U), bias (U); with LoRA of rank r the kernel is frozen and (C, r), (r, U) learn. */
 kp_status kp_weights_dense(kp_rule *rule)
 {
     const kp_layer_cfg *cfg = rule->cfg;
     int64_t in = rule->x[0].dim[rule->x[0].rank - 1], r = cfg->lora_rank;
-    KP_TRY(kp_rule_weight(rule, "kernel", KP_ROLE_KERNEL, kp_dims(2, (int64_t[]){in, cfg->units}),
-                          !r));
+    if (rule->quantized == KP_QUANTIZED_FLOAT8) KP_TRY(float8_scales(rule));
+    KP_TRY(table_or_int8(rule, "kernel", KP_ROLE_KERNEL, kp_dims(2, (int64_t[]){in, cfg->units}),
+                         !r, cfg->units));
     if (cfg->use_bias)
         KP_TRY(kp_rule_weight(rule, "bias", KP_ROLE_BIAS, kp_dims(1, &cfg->units), true));
     if (!r) return KP_OK;
@@ -80,8 +108,8 @@ kp_status kp_weights_embedding(kp_rule *rule)
 {
     const kp_layer_cfg *cfg = rule->cfg;
     int64_t r = cfg->lora_rank;
-    KP_TRY(kp_rule_weight(rule, "embeddings", KP_ROLE_TABLE,
-                          kp_dims(2, (int64_t[]){cfg->rows, cfg->width}), !r));
+    KP_TRY(table_or_int8(rule, "embeddings", KP_ROLE_TABLE,
+                         kp_dims(2, (int64_t[]){cfg->rows, cfg->width}), !r, cfg->rows));
     if (!r) return KP_OK;
     KP_TRY(kp_rule_weight(rule, "lora_embeddings_a", KP_ROLE_TABLE,
                           kp_dims(2, (int64_t[]){cfg->rows, r}), true));
@@ -113,5 +141,41 @@ kp_status kp_lower_embedding(kp_rule *rule)
     uint32_t y;
     KP_TRY(kp_rule_op(rule, &op, &y));
     if (rule->cfg->lora_rank) KP_TRY(lora_embedding(rule, y, &y));
+    return kp_rule_out(rule, y);
+}
+
+/* ---- ReversibleEmbedding: a table that also maps back, (B, T, width) to (B, T, rows) ---- */
+
+static bool reverses(const kp_rule *rule)
+{
+    return rule->call && json_is_true(json_object_get(rule->call->kwargs, "reverse"));
+}
+
+kp_status kp_shape_reversible(kp_rule *rule)
+{
+    kp_shape x = rule->x[0];
+    if (!reverses(rule)) return kp_shape_embedding(rule);
+    if (x.rank < 1) return kp_fail(rule->err, KP_INPUT, "its input has no axes");
+    return kp_rule_y(rule, kp_shape_with(x, x.rank - 1u, rule->cfg->rows));
+}
+
+kp_status kp_weights_reversible(kp_rule *rule)
+{
+    KP_TRY(kp_weights_embedding(rule));
+    if (rule->cfg->tied) return KP_OK;
+    return kp_rule_weight(rule, "reverse_embeddings", KP_ROLE_KERNEL,
+                          kp_dims(2, (int64_t[]){rule->cfg->width, rule->cfg->rows}), true);
+}
+
+kp_status kp_lower_reversible(kp_rule *rule)
+{
+    if (!reverses(rule)) return kp_lower_embedding(rule);
+    uint32_t w = kp_rule_find_weight(rule, rule->cfg->tied ? "embeddings" : "reverse_embeddings");
+    kp_new_op op = {.op = KP_OP_MATMUL, .part = "reverse", .in = rule->in, .n_in = 1,
+                    .weights = {w}, .n_weights = 1, .out = rule->y[0],
+                    .attr = {.transposed_w = rule->cfg->tied},
+                    .flops = 2 * kp_elems(rule->y[0]) * (double)rule->cfg->width};
+    uint32_t y;
+    KP_TRY(kp_rule_op(rule, &op, &y));
     return kp_rule_out(rule, y);
 }

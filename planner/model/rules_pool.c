@@ -101,7 +101,17 @@ kp_status kp_shape_global(kp_rule *rule)
     return kp_rule_y(rule, y);
 }
 
-/* Average: REDUCE; maximum: POOL_MAX with a window over everything. */
+/* (B, s..., C) to (B, output_size..., C) */
+kp_status kp_shape_adaptive(kp_rule *rule)
+{
+    KP_TRY(kp_want_rank(rule, 0, rule->row->spatial + 2u));
+    kp_shape y = rule->x[0];
+    for (unsigned i = 0; i < rule->row->spatial; i++)
+        y.dim[kp_spatial_axis(rule) + i] = rule->cfg->size[i];
+    return kp_rule_y(rule, y);
+}
+
+/* Windows over everything, or over an equal part for each output position of the adaptive layers. */
 kp_status kp_lower_global(kp_rule *rule)
 {
     kp_new_op op = {.op = (kp_op)rule->row->variant, .in = rule->in, .n_in = 1, .out = rule->y[0],
@@ -109,7 +119,8 @@ kp_status kp_lower_global(kp_rule *rule)
     op.attr.spatial = rule->row->spatial;
     op.attr.channels_first = rule->cfg->channels_first;
     for (unsigned i = 0; i < rule->row->spatial; i++) {
-        int64_t n = rule->x[0].dim[kp_spatial_axis(rule) + i];
+        int64_t n = rule->x[0].dim[kp_spatial_axis(rule) + i], into = rule->cfg->size[i];
+        if (into) n = n / into;
         op.attr.kernel[i] = op.attr.strides[i] = n > 0 && n <= UINT32_MAX ? (uint32_t)n : 0;
     }
     uint32_t out;

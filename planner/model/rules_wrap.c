@@ -115,3 +115,29 @@ kp_status kp_lower_bidirectional(kp_rule *rule)
     for (uint32_t i = 1; i < backward.n_out; i++) KP_TRY(kp_rule_out(rule, backward.out[i]));
     return KP_OK;
 }
+
+/* ---- SpectralNormalization: the inner layer, and a vector for the power iteration ---- */
+
+static int64_t last_of_kernel(const kp_rule *rule, const kp_rule *inner)
+{
+    static const char *const names[] = {"kernel", "embeddings"};
+    for (size_t i = 0; i < KP_LEN(names); i++) {
+        uint32_t w = kp_rule_find_weight(inner, names[i]);
+        kp_shape shape = w == KP_NO ? (kp_shape){0} : kp_rule_weight_shape(rule, w);
+        if (shape.rank) return shape.dim[shape.rank - 1];
+    }
+    return 0;
+}
+
+kp_status kp_lower_spectral(kp_rule *rule)
+{
+    kp_rule inner;
+    KP_TRY(run_inner(rule, &rule->cfg->inner[0], "", rule->in[0], &inner));
+    int64_t n = last_of_kernel(rule, &inner);
+    if (!n)
+        return kp_fail(rule->err, KP_INPUT, "its inner layer '%s' has no kernel",
+                       rule->cfg->inner[0].name);
+    KP_TRY(kp_rule_weight(rule, "vector_u", KP_ROLE_STAT, kp_dims(2, (int64_t[]){1, n}), false));
+    for (uint32_t i = 0; i < inner.n_out; i++) KP_TRY(kp_rule_out(rule, inner.out[i]));
+    return KP_OK;
+}

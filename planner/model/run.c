@@ -56,8 +56,9 @@ kp_status kp_rule_inner(kp_rule *rule, const kp_spec_layer *inner, const char *p
     *ret = (kp_rule){.build = rule->build, .arena = rule->arena, .err = rule->err,
         .row = inner->row, .cfg = inner->cfg, .name = inner->name, .layer = rule->layer,
         .trainable = rule->trainable && inner->trainable, .first = rule->first,
-        .compute = inner->has_policy ? inner->compute_dtype : rule->compute,
-        .variable = inner->has_policy ? inner->variable_dtype : rule->variable,
+        .compute = inner->has_policy ? inner->policy.compute : rule->compute,
+        .variable = inner->has_policy ? inner->policy.variable : rule->variable,
+        .quantized = inner->policy.quantized, .history = inner->policy.history,
         .cursor = rule->first ? rule->build->n_weights : rule->cursor, .n_in = 1, .in = in, .x = x};
     ret->scope = kp_arena_fmt(rule->arena, "%s/%s", rule->scope, inner->name);
     ret->part = *rule->part && *part ? kp_arena_fmt(rule->arena, "%s/%s", rule->part, part)
@@ -79,60 +80,4 @@ kp_status kp_rule_model(kp_rule *rule, kp_spec_model *model, uint32_t tensor)
     if (rule->first) rule->cursor = rule->build->n_weights;
     for (uint32_t i = 0; i < model->n_outputs; i++) KP_TRY(kp_rule_out(rule, out[i]));
     return KP_OK;
-}
-
-/* A dimension that the file leaves open may be known by now: it is taken from the first input if
- * that has as many axes and was open at the same place. */
-static kp_shape fill_open(const kp_rule *rule, kp_shape said)
-{
-    if (!rule->n_in || rule->x[0].rank != said.rank) return said;
-    for (unsigned i = 1; i < said.rank; i++)
-        if (said.dim[i] == KP_DIM_OPEN) said.dim[i] = rule->x[0].dim[i];
-    return said;
-}
-
-static const kp_said *find_said(const kp_spec_layer *spec, uint32_t call, uint32_t tensor)
-{
-    for (uint32_t i = 0; i < spec->n_said; i++)
-        if (spec->said[i].call == call && spec->said[i].tensor == tensor) return &spec->said[i];
-    return NULL;
-}
-
-/* Batch and open dimensions of the file's shape, as the tensors of this reading have them. */
-static kp_shape adopt(const kp_rule *rule, const kp_said *said)
-{
-    kp_shape shape = fill_open(rule, said->shape);
-    if (rule->n_in && rule->x[0].rank && shape.rank) {
-        shape.dim[0] = rule->x[0].dim[0];
-        shape.per_sample = rule->x[0].per_sample & 1;
-    }
-    return shape;
-}
-
-kp_status kp_rule_unknown(kp_rule *rule, const kp_spec_layer *spec, uint32_t call)
-{
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < spec->n_said; i++)
-        if (spec->said[i].call == call && spec->said[i].tensor >= n) n = spec->said[i].tensor + 1;
-    for (uint32_t i = 0; i < n; i++)
-        if (!find_said(spec, call, i)) n = 0;
-    if (!n) {
-        kp_fail(rule->err, KP_UNSUPPORTED, "class '%s' is not known", spec->class_name);
-        kp_hint(rule->err, "its output shape is not in the file either; describe the class with "
-                           "--layers SPEC.json, or replace the layer by built-in ones");
-        return KP_UNSUPPORTED;
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        const kp_said *said = find_said(spec, call, i);
-        kp_new_op op = {.op = KP_OP_OPAQUE, .in = rule->in, .n_in = rule->n_in,
-                        .out = adopt(rule, said), .has_dtype = true, .dtype = said->dtype};
-        uint32_t out;
-        KP_TRY(kp_rule_op(rule, &op, &out));
-        KP_TRY(kp_rule_out(rule, out));
-    }
-    if (!rule->first) return KP_OK;
-    rule->build->low_confidence = true;
-    return kp_rule_warn(rule, "unknown-layer", "class '%s' is not known: its output is counted as "
-                        "the file gives it, its weights and inner values are not",
-                        spec->class_name);
 }

@@ -39,6 +39,15 @@ typedef struct kp_said {
     kp_dtype dtype;
 } kp_said;
 
+typedef enum kp_quantized { KP_QUANTIZED_NONE, KP_QUANTIZED_INT8, KP_QUANTIZED_FLOAT8 } kp_quantized;
+
+/* A layer's types: what it computes in, what its variables are, and how they are packed. */
+typedef struct kp_policy {
+    kp_dtype compute, variable;
+    kp_quantized quantized;
+    int64_t history; /* float8: length of the histories of maxima */
+} kp_policy;
+
 typedef struct kp_spec_layer {
     const char *name, *class_name;
     json_t *json;              /* the layer's own object */
@@ -48,7 +57,7 @@ typedef struct kp_spec_layer {
     bool trainable;            /* own flag alone */
     bool implicit;             /* the input of a Sequential that names none: no layer of the file */
     bool has_policy;
-    kp_dtype compute_dtype, variable_dtype;
+    kp_policy policy;
     kp_spec_call *calls;
     uint32_t n_calls;
     kp_said *said;
@@ -132,9 +141,9 @@ json_t *kp_json_list(json_t *json);
 kp_status kp_keras_shape(json_t *json, const char *key, kp_shape *ret, uint64_t *ret_batch,
                          kp_err *err);
 
-/* A dtype policy (a name, a policy object) to its two types. KP_INPUT if it is none. */
-kp_status kp_keras_policy(const json_t *json, kp_dtype *ret_compute, kp_dtype *ret_variable,
-                          kp_err *err);
-bool kp_policy_from_name(const char *name, kp_dtype *ret_compute, kp_dtype *ret_variable);
+/* A dtype policy (a name, a policy object). KP_INPUT if it is none, KP_UNSUPPORTED for a packing
+ * without a rule. */
+kp_status kp_keras_policy(const json_t *json, kp_policy *ret, kp_err *err);
+bool kp_policy_from_name(const char *name, kp_policy *ret);
 
 #endif

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the file itself says of shapes: the answer for classes without a rule and for Lambda, whose
+ * code is never looked at, and a check on the rules for all others. */
+#include "planner/model/build.h"
+
+static const kp_said *find_said(const kp_spec_layer *spec, uint32_t call, uint32_t tensor)
+{
+    for (uint32_t i = 0; i < spec->n_said; i++)
+        if (spec->said[i].call == call && spec->said[i].tensor == tensor) return &spec->said[i];
+    return NULL;
+}
+
+/* The file's shape as the tensors of this reading have it: batch and, where the first input was
+ * open at the same place, what is known by now. */
+static kp_shape adopt(const kp_rule *rule, kp_shape said)
+{
+    if (!rule->n_in || !rule->x[0].rank || !said.rank) return said;
+    kp_shape x = rule->x[0];
+    said.dim[0] = x.dim[0];
+    said.per_sample = x.per_sample & 1;
+    for (unsigned i = 1; i < said.rank && said.rank == x.rank; i++)
+        if (said.dim[i] == KP_DIM_OPEN) said.dim[i] = x.dim[i];
+    return said;
+}
+
+static kp_status emit_opaque(kp_rule *rule, kp_shape shape, kp_dtype dtype)
+{
+    kp_new_op op = {.op = KP_OP_OPAQUE, .in = rule->in, .n_in = rule->n_in, .out = shape,
+                    .has_dtype = true, .dtype = dtype};
+    uint32_t out;
+    KP_TRY(kp_rule_op(rule, &op, &out));
+    return kp_rule_out(rule, out);
+}
+
+/* Outputs 0 .. n - 1 of this call if the file has all of them, else 0. */
+static uint32_t count_said(const kp_spec_layer *spec, uint32_t call)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < spec->n_said; i++) n += spec->said[i].call == call;
+    for (uint32_t i = 0; i < n; i++)
+        if (!find_said(spec, call, i)) return 0;
+    return n;
+}
+
+/* Lambda may say its shape, without the batch. */
+static bool lambda_shape(const kp_rule *rule, const kp_spec_layer *spec, kp_shape *ret)
+{
+    json_t *list = kp_json_list(json_object_get(json_object_get(spec->json, "config"),
+                                                "output_shape"));
+    size_t n = json_array_size(list);
+    if (!n || n >= KP_RANK_MAX || !rule->n_in) return false;
+    kp_shape y = {.rank = (uint8_t)(n + 1)};
+    for (unsigned i = 0; i < n; i++) {
+        json_t *item = json_array_get(list, i);
+        int64_t v = json_is_null(item) ? KP_DIM_OPEN : json_integer_value(item);
+        if (!json_is_null(item) && (!json_is_integer(item) || v < 1)) return false;
+        y.dim[i + 1] = v;
+    }
+    *ret = adopt(rule, y);
+    return true;
+}
+
+/* Keras 3 leaves the shape of a last Lambda out when it is the input's. */
+static bool is_keras_3(const kp_spec_layer *spec)
+{
+    return json_object_get(spec->json, "module") != NULL;
+}
+
+static kp_status run_lambda(kp_rule *rule, const kp_spec_layer *spec)
+{
+    kp_shape shape;
+    if (lambda_shape(rule, spec, &shape)) return emit_opaque(rule, shape, rule->compute);
+    if (!is_keras_3(spec) || !rule->n_in) {
+        kp_fail(rule->err, KP_UNSUPPORTED, "a Lambda without 'output_shape' could make anything");
+        kp_hint(rule->err, "give the Lambda an output_shape, or describe it with --layers SPEC.json");
+        return KP_UNSUPPORTED;
+    }
+    KP_TRY(kp_rule_warn(rule, "assumed-shape", "the Lambda does not say its output shape: taken to "
+                        "be its input's, %s", kp_shape_text(rule->x[0], 0).s));
+    return emit_opaque(rule, rule->x[0], rule->compute);
+}
+
+static kp_status warn_unknown(kp_rule *rule, const kp_spec_layer *spec, bool lambda)
+{
+    if (!rule->first) return KP_OK;
+    rule->build->low_confidence = true;
+    if (lambda)
+        return kp_rule_warn(rule, "lambda", "the code of a Lambda is not looked at: its output is "
+                            "counted, what it computes inside is not");
+    return kp_rule_warn(rule, "unknown-layer", "class '%s' is not known: its output is counted as "
+                        "the file gives it, its weights and inner values are not",
+                        spec->class_name);
+}
+
+kp_status kp_rule_unknown(kp_rule *rule, const kp_spec_layer *spec, uint32_t call)
+{
+    bool lambda = !strcmp(spec->class_name, "Lambda");
+    uint32_t n = count_said(spec, call);
+    for (uint32_t i = 0; i < n; i++) {
+        const kp_said *said = find_said(spec, call, i);
+        KP_TRY(emit_opaque(rule, adopt(rule, said->shape), said->dtype));
+    }
+    if (!n && lambda) KP_TRY(run_lambda(rule, spec));
+    if (!n && !lambda) {
+        kp_fail(rule->err, KP_UNSUPPORTED, "class '%.60s' is not known", spec->class_name);
+        kp_hint(rule->err, "its output shape is not in the file either; describe the class with "
+                           "--layers SPEC.json, or replace the layer by built-in ones");
+        return KP_UNSUPPORTED;
+    }
+    return warn_unknown(rule, spec, lambda);
+}
+
+/* True if no axis has two different known sizes. Axis 0 is the batch. */
+static bool agree(kp_shape a, kp_shape b)
+{
+    if (a.rank != b.rank) return false;
+    for (unsigned i = 1; i < a.rank; i++)
+        if (a.dim[i] != b.dim[i] && a.dim[i] != KP_DIM_OPEN && b.dim[i] != KP_DIM_OPEN)
+            return false;
+    return true;
+}
+
+kp_status kp_rule_compare(kp_rule *rule, const kp_spec_layer *spec, uint32_t call)
+{
+    for (uint32_t i = 0; i < spec->n_said && rule->first; i++) {
+        const kp_said *said = &spec->said[i];
+        if (said->call != call || said->tensor >= rule->n_out) continue;
+        kp_shape ours = kp_rule_shape(rule, rule->out[said->tensor]);
+        if (agree(ours, said->shape)) continue;
+        KP_TRY(kp_rule_warn(rule, "shape-differs", "its output is %s by its configuration, but the "
+                            "file says %s", kp_shape_text(ours, 0).s,
+                            kp_shape_text(said->shape, 0).s));
+    }
+    return KP_OK;
+}
