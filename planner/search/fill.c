@@ -70,6 +70,7 @@ kp_status kp_fill_plan(const kp_ground *ground, const kp_hunt *winner, kp_arena 
     ret->strategy = *s;
     ret->weight_bytes = 0;
     ret->verification.covered = 0;
+    ret->verification.checks = 0;
     KP_TRY(kp_costs_make(r->graph, r->training, s, base->cuts, &ground->cluster, arena, &costs, err));
     KP_TRY(fill_stages(ground, winner, &costs, arena, ret, err));
     ret->n_ranks = s->dp * s->tp * s->pp;
