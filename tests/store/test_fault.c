@@ -182,7 +182,7 @@ Test(fault, killed_writer_loses_nothing)
     cr_assert(ledger >= 0);
     unsigned next = 1;
     for (int round = 0; round < KILLS; round++) {
-        char name[16];
+        char name[32];
         writer w = {.path = path, .ledger = 63, .from = next};
         dup2(ledger, 63);
         snprintf(name, sizeof(name), "writer%d", round);
