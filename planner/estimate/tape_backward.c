@@ -337,7 +337,9 @@ void kp_tape_backward(kp_taping *t)
     }
     for (uint32_t i = t->n_waiting; i-- > 0;) {
         kp_taping_step(t, KP_PHASE_BACKWARD, t->waiting[i]);
+        uint32_t space = product_space(t, t->waiting[i]);
         kp_tape_weight_grads(t, t->waiting[i]);
+        kp_taping_drop(t, space);
         drop_needs(t, t->waiting[i], false, true);
         kp_taping_drop(t, t->waiting_key[i]);
     }
