@@ -145,20 +145,23 @@ static void finish(const replay *r, const kp_profile *p, const kp_outside *o, kp
     m->layer = s->op == KP_NO ? KP_NO : r->tape->graph->ops[s->op].layer;
 }
 
-/* The process on its host: the runtime, the weights while they are loaded or saved, the batches. */
-static uint64_t host_bytes(const kp_tape *tape, const kp_training *training)
+/* The process on its host: the runtime with its libraries, the weights while they are loaded or
+ * saved, and the data: all of them, or three batches on their way. */
+static void host_bytes(const kp_tape *tape, const kp_training *training, kp_memory *m)
 {
-    uint64_t weights = 0, batch = 0, runtime = (uint64_t)2 << 30;
+    uint64_t weights = 0, batch = 0;
     for (uint32_t i = 0; i < tape->n_buffers; i++) {
         const kp_tape_buffer *b = &tape->buffers[i];
-        bool state = b->category == KP_CAT_WEIGHTS && b->op == KP_NO && i < tape->steps[0].first_event + tape->steps[0].n_events;
-        if (state) weights += b->bytes;
+        bool copy = !strncmp(b->what, "copy of ", 8);
+        if (b->category == KP_CAT_WEIGHTS && !copy) weights += b->bytes;
         if (b->category == KP_CAT_INPUTS) batch += b->bytes;
     }
     bool ram = training->data == KP_DATA_RAM && training->samples != UINT64_MAX;
-    uint64_t samples = ram ? training->samples : 3 * training->batch;
-    uint64_t data = kp_mul_u64(batch / kp_max_u64(tape->part.strategy.micro_batch, 1), samples);
-    return kp_add_u64(kp_add_u64(runtime, weights), data);
+    uint64_t samples = ram ? training->samples : 3 * (uint64_t)tape->part.strategy.micro_batch;
+    m->host_runtime_bytes = (uint64_t)2 << 30;
+    m->host_weights_bytes = weights;
+    m->host_data_bytes = kp_mul_u64(batch / tape->part.strategy.micro_batch, samples);
+    m->host_bytes = kp_add_u64(m->host_runtime_bytes, kp_add_u64(weights, m->host_data_bytes));
 }
 
 kp_status kp_memory_replay(const kp_tape *tape, const kp_training *training, const kp_device *device,
@@ -186,7 +189,7 @@ kp_status kp_memory_replay(const kp_tape *tape, const kp_training *training, con
     m.high_bytes = kp_max_u64(m.high_bytes, peak);
     KP_TRY(find_live(&r, arena, &m, err));
     KP_TRY(layer_bytes(tape, training, arena, &m, err));
-    m.host_bytes = host_bytes(tape, training);
+    host_bytes(tape, training, &m);
     *ret = m;
     return KP_OK;
 }

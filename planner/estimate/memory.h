@@ -25,7 +25,8 @@ typedef struct kp_memory {
     const uint32_t *live;          /* buffers alive at the peak, largest first */
     uint32_t n_live;
     const kp_layer_bytes *layers;  /* one a graph layer (inner layers; nested models' are 0) */
-    uint64_t host_bytes;           /* of the process on its host */
+    uint64_t host_bytes;           /* of the process on its host: the sum of the three */
+    uint64_t host_runtime_bytes, host_weights_bytes, host_data_bytes;
 } kp_memory;
 
 kp_status kp_memory_replay(const kp_tape *tape, const kp_training *training,

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * planner/plan/explain_culprits.c — which layers make it big, and why, in words with arithmetic.
+ *
+ * Layers in the order of what they hold over the step; the first rule whose condition holds names
+ * a layer's reason. Rules about the whole setting stand among them by their bytes. */
+#include "planner/plan/explain_parts.h"
+
+enum { CULPRITS_MAX = 8, CULPRITS_SURE = 3 };
+#define SHARE_SHOWN 0.03 /* of the layers' sum; the first few are shown down to SHARE_LEAST */
+#define SHARE_LEAST 0.01
+
+typedef struct suspect {
+    const kp_explaining *e;
+    const kp_look *look;
+    const kp_layer *layer;
+    const kp_layer_bytes *bytes;
+    const kp_graph_op *op; /* its main op; NULL: none */
+    uint32_t id;
+} suspect;
+
+/* ---- conditions ---- */
+
+static uint64_t states(const kp_layer_bytes *b)
+{
+    return b->weights + b->gradients + b->optimizer;
+}
+
+static bool by_states(const suspect *s)
+{
+    return states(s->bytes) >= s->bytes->activations;
+}
+
+static bool is_dense(const suspect *s)
+{
+    return s->op && s->op->op == KP_OP_MATMUL && s->op->n_weights;
+}
+
+/* The op that wrote the input, behind dropout and the like. */
+static const kp_graph_op *feeder(const suspect *s)
+{
+    const kp_graph *g = s->look->graph;
+    const kp_graph_op *op = s->op;
+    do {
+        if (!op->n_in) return op;
+        op = &g->ops[g->tensors[op->in[0]].op];
+    } while (op->op == KP_OP_DROPOUT || op->op == KP_OP_CAST);
+    return op;
+}
+
+static bool flatten_dense(const suspect *s)
+{
+    if (!is_dense(s) || !by_states(s)) return false;
+    const kp_graph_op *before = feeder(s);
+    bool flatten = before->op == KP_OP_VIEW && before->n_in == 1;
+    if (!flatten) return false;
+    const kp_tensor *x = &s->look->graph->tensors[before->in[0]], *y = &s->look->graph->tensors[before->out[0]];
+    return x->shape.rank > y->shape.rank && y->shape.rank == 2;
+}
+
+static bool wide_dense(const suspect *s)
+{
+    return is_dense(s) && by_states(s);
+}
+
+/* A convolution on a map that no stride or pooling has made smaller yet. */
+static bool early_conv(const suspect *s)
+{
+    bool conv = s->op && (s->op->op == KP_OP_CONV || s->op->op == KP_OP_CONV_DEPTHWISE);
+    if (!conv || by_states(s)) return false;
+    for (const kp_graph_op *op = s->op; op->n_in; op = &s->look->graph->ops[s->look->graph->tensors[op->in[0]].op])
+        for (unsigned i = 0; i < op->attr.spatial; i++)
+            if (op->attr.strides[i] > 1) return false;
+    return true;
+}
+
+static bool rnn_length(const suspect *s)
+{
+    return s->op && s->op->op == KP_OP_RNN && !by_states(s);
+}
+
+static bool attention(const suspect *s)
+{
+    const kp_graph *g = s->look->graph;
+    for (uint32_t i = 0; i < g->n_ops && !by_states(s); i++)
+        if (g->ops[i].layer == s->id && g->ops[i].op == KP_OP_ATTN_SCORES) return true;
+    return false;
+}
+
+/* The head of a language model: an output with thousands of classes at every position. */
+static bool logits(const suspect *s)
+{
+    const kp_graph *g = s->look->graph;
+    for (uint32_t i = 0; i < g->n_outputs; i++) {
+        const kp_tensor *y = &g->tensors[g->outputs[i]];
+        if (y->layer == s->id && y->shape.rank > 2 && y->shape.dim[y->shape.rank - 1] > 1000 && !by_states(s)) return true;
+    }
+    return false;
+}
+
+static bool unknown(const suspect *s)
+{
+    return s->op && s->op->op == KP_OP_OPAQUE;
+}
+
+static bool slots(const suspect *s)
+{
+    return by_states(s) && s->bytes->optimizer * 10 >= states(s->bytes) * 3;
+}
+
+static bool table(const suspect *s)
+{
+    return by_states(s);
+}
+
+static bool one_left(const suspect *s)
+{
+    return s->look->part.strategy.micro_batch == 1;
+}
+
+static bool any(const suspect *s)
+{
+    return s != NULL;
+}
+
+/* ---- words ---- */
+
+/* "kernel (1024, 4096) = 16.0 MiB, x4 with gradient and adam's slots = 64.0 MiB" */
+static void say_states(const suspect *s, kp_buf *out)
+{
+    const kp_graph *g = s->look->graph;
+    const kp_weight *largest = NULL;
+    uint64_t most = 0;
+    for (uint32_t w = s->layer->first_weight; w < s->layer->first_weight + s->layer->n_weights; w++) {
+        uint64_t elems = kp_shape_elems(g->weights[w].shape, 1);
+        if (elems <= most) continue;
+        most = elems;
+        largest = &g->weights[w];
+    }
+    if (!largest) return;
+    const char *slash = strrchr(largest->path, '/');
+    kp_buf_fmt(out, "%s ", slash ? slash + 1 : largest->path);
+    for (unsigned i = 0; i < largest->shape.rank; i++)
+        kp_buf_fmt(out, "%s%lld", i ? " x " : "", (long long)largest->shape.dim[i]);
+    kp_buf_fmt(out, " = %s", kp_size_text(most * kp_dtype_bytes(largest->dtype)).s);
+    double times = s->bytes->weights ? (double)states(s->bytes) / (double)s->bytes->weights : 0;
+    if (times > 1.005)
+        kp_buf_fmt(out, ", x%.3g with %s%s%s = %s", times, s->bytes->gradients ? "its gradient" : "",
+                   s->bytes->gradients && s->bytes->optimizer ? " and " : "",
+                   s->bytes->optimizer ? kp_optimizer_names[s->look->training.optimizer] : "",
+                   kp_size_text(states(s->bytes)).s);
+    if (s->bytes->optimizer) kp_buf_str(out, s->bytes->optimizer > s->bytes->weights ? " (its slots)" : " (its slot)");
+    kp_buf_str(out, ", whatever the batch");
+}
+
+/* Kept values of the layer, equal ones together: "2 x (32, 254, 254, 64) 504.0 MiB each". */
+static void say_kept(const suspect *s, kp_buf *out)
+{
+    const kp_tape *tape = &s->look->tape;
+    uint64_t last = UINT64_MAX;
+    for (int group = 0; group < 3; group++) {
+        uint64_t most = 0;
+        uint32_t n = 0, which = KP_NO;
+        for (uint32_t i = 0; i < tape->n_buffers; i++) {
+            const kp_tape_buffer *b = &tape->buffers[i];
+            if (b->layer != s->id || b->category != KP_CAT_ACTIVATIONS || b->bytes >= last) continue;
+            if (b->bytes > most) n = 0;
+            if (b->bytes < most) continue;
+            most = b->bytes;
+            if (n++ == 0) which = i;
+        }
+        if (which == KP_NO || most * 20 < s->bytes->activations) break;
+        const kp_tape_buffer *b = &tape->buffers[which];
+        kp_buf_fmt(out, "%s%s %s %s", group ? ", " : "", b->what, kp_shape_text(b->shape, 1).s, kp_size_text(most).s);
+        if (n > 1) kp_buf_fmt(out, " x %u", n);
+        last = most;
+    }
+    kp_buf_str(out, " kept for the backward pass");
+}
+
+static void say_both(const suspect *s, kp_buf *out, const char *why)
+{
+    if (by_states(s)) say_states(s, out);
+    else say_kept(s, out);
+    if (why[0]) kp_buf_fmt(out, "; %s", why);
+}
+
+static void say_rnn(const suspect *s, kp_buf *out)
+{
+    kp_buf_fmt(out, "%u steps of %u units: ", s->op->attr.steps, s->op->attr.units);
+    say_kept(s, out);
+    kp_buf_fmt(out, "; %sgrows with steps and batch",
+               s->op->attr.return_sequences ? "return_sequences keeps the output of every step; " : "");
+}
+
+typedef struct culprit_rule {
+    const char *id;
+    bool (*holds)(const suspect *s);
+    void (*say)(const suspect *s, kp_buf *out);
+    const char *why; /* where say is NULL: after states or kept values */
+} culprit_rule;
+
+static const culprit_rule rules[] = {
+    {"KP031", unknown, NULL, "nothing is known of its inside: only its output is counted"},
+    {"KP001", flatten_dense, NULL, "Flatten hands it every position of the map"},
+    {"KP007", rnn_length, say_rnn, NULL},
+    {"KP008", attention, NULL, "scores of every pair of positions are written; they grow with the length squared"},
+    {"KP009", logits, NULL, "every position has a value for every word; grows with batch and length"},
+    {"KP003", early_conv, NULL, "no stride or pooling before it; grows with the batch"},
+    {"KP002", wide_dense, NULL, ""},
+    {"KP012", slots, NULL, ""},
+    {"KP002", table, NULL, ""},
+    {"KP005", one_left, NULL, "the batch is 1 already"},
+    {"KP004", any, NULL, "grows with the batch"},
+};
+
+/* ---- the list ---- */
+
+static kp_status add(kp_explaining *e, const char *rule, const char *layer, kp_buf *text, uint64_t bytes)
+{
+    kp_explain_culprit *c = &e->out->culprits[e->out->n_culprits];
+    kp_status status = kp_buf_check(text, e->err);
+    const char *message = status == KP_OK ? kp_arena_str(e->arena, kp_buf_text(text)) : NULL;
+    kp_buf_release(text);
+    if (status != KP_OK) return status;
+    if (!message) return kp_nomem(e->err);
+    double share = e->layers_bytes ? (double)bytes / (double)e->layers_bytes : 0;
+    *c = (kp_explain_culprit){rule, layer, message, bytes, share};
+    e->out->n_culprits++;
+    return KP_OK;
+}
+
+static kp_status add_layer(kp_explaining *e, uint32_t id)
+{
+    const kp_graph *g = e->look.graph;
+    uint32_t op = kp_look_main_op(&e->look, id);
+    suspect s = {e, &e->look, &g->layers[id], &e->look.memory.layers[id], op == KP_NO ? NULL : &g->ops[op], id};
+    const culprit_rule *rule = rules;
+    while (!rule->holds(&s)) rule++;
+    kp_buf text;
+    kp_buf_init(&text, 4096);
+    if (rule->say) rule->say(&s, &text);
+    else say_both(&s, &text, rule->why);
+    return add(e, rule->id, s.layer->path, &text, kp_look_layer_bytes(&e->look, id));
+}
+
+static uint32_t layer_of(const kp_graph *g, const char *path)
+{
+    for (uint32_t i = 0; i < g->n_layers; i++)
+        if (g->layers[i].path == path) return i;
+    return KP_NO;
+}
+
+/* Labels as one-hot vectors of many classes: bytes on the device for one batch. */
+static kp_status add_labels(kp_explaining *e)
+{
+    const kp_graph *g = e->look.graph;
+    uint64_t bytes = 0;
+    int64_t classes = 0;
+    bool onehot = e->look.training.loss == KP_LOSS_CATEGORICAL && e->look.training.labels_onehot;
+    for (uint32_t i = 0; i < g->n_outputs && onehot; i++) {
+        kp_shape shape = g->tensors[g->outputs[i]].shape;
+        if (shape.rank && shape.dim[shape.rank - 1] > classes) classes = shape.dim[shape.rank - 1];
+        bytes = kp_add_u64(bytes, kp_mul_u64(kp_shape_elems(shape, e->look.part.strategy.micro_batch), 4));
+    }
+    if (classes <= 1000) return KP_OK;
+    kp_buf text;
+    kp_buf_init(&text, 512);
+    kp_buf_fmt(&text, "one-hot labels of %lld classes are %s a batch; integers with sparse_categorical_crossentropy are %s",
+               (long long)classes, kp_size_text(bytes).s, kp_size_text(bytes / (uint64_t)classes).s);
+    return add(e, "KP010", NULL, &text, bytes);
+}
+
+/* More GPUs by data parallelism alone: the states are on each of them. */
+static kp_status add_replicas(kp_explaining *e)
+{
+    const kp_strategy *s = &e->look.strategy;
+    const uint64_t *b = e->look.memory.peak.bytes;
+    uint64_t all = b[KP_CAT_WEIGHTS] + b[KP_CAT_OPTIMIZER] + b[KP_CAT_GRADIENTS];
+    kp_buf text;
+    if (s->dp < 2 && s->zero) {
+        kp_buf_init(&text, 512);
+        kp_buf_fmt(&text, "--zero %u divides nothing without data parallelism (--dp)", s->zero);
+        return add(e, "KP049", NULL, &text, 0);
+    }
+    if (s->dp < 2 || s->zero) return KP_OK;
+    kp_buf_init(&text, 512);
+    kp_buf_fmt(&text, "data parallelism divides the batch, not the states: %s of weights, gradients and slots are on each of %u ranks",
+               kp_size_text(all).s, s->dp);
+    return add(e, "KP013", NULL, &text, all);
+}
+
+/* Stable by bytes: earlier ones stay first. */
+static void sort(kp_explain *out)
+{
+    for (uint32_t i = 1; i < out->n_culprits; i++) {
+        kp_explain_culprit c = out->culprits[i];
+        uint32_t at = i;
+        for (; at && out->culprits[at - 1].bytes < c.bytes; at--) out->culprits[at] = out->culprits[at - 1];
+        out->culprits[at] = c;
+    }
+}
+
+kp_status kp_explain_culprits(kp_explaining *e)
+{
+    e->out->culprits = KP_NEW(e->arena, kp_explain_culprit, CULPRITS_MAX + 3);
+    if (!e->out->culprits) return kp_nomem(e->err);
+    for (uint32_t i = 0; i < e->out->n_layers && i < CULPRITS_MAX; i++) {
+        const kp_explain_layer *l = &e->out->layers[i];
+        double least = i == 0 ? 0 : i < CULPRITS_SURE ? SHARE_LEAST : SHARE_SHOWN;
+        if (l->share <= 0 || l->share < least) break;
+        KP_TRY(add_layer(e, layer_of(e->look.graph, l->name)));
+    }
+    KP_TRY(add_labels(e));
+    KP_TRY(add_replicas(e));
+    sort(e->out);
+    return KP_OK;
+}

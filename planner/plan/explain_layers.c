@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * planner/plan/explain_layers.c — what each layer holds, what is alive at the peak, the phases. */
+#include "planner/plan/explain_parts.h"
+
+#define TENSORS_MAX 100 /* of those alive at the peak, the largest */
+
+typedef struct sized {
+    uint64_t bytes;
+    uint32_t id;
+} sized;
+
+static int larger_first(const void *x, const void *y)
+{
+    const sized *a = x, *b = y;
+    if (a->bytes != b->bytes) return a->bytes > b->bytes ? -1 : 1;
+    return a->id < b->id ? -1 : a->id > b->id;
+}
+
+static kp_status fill_layers(kp_explaining *e)
+{
+    const kp_graph *g = e->look.graph;
+    sized *order = KP_NEW(e->arena, sized, g->n_layers);
+    kp_explain_layer *layers = KP_NEW(e->arena, kp_explain_layer, g->n_layers);
+    if (!order || !layers) return kp_nomem(e->err);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < g->n_layers; i++) {
+        if (g->layers[i].is_model) continue;
+        order[n++] = (sized){kp_look_layer_bytes(&e->look, i), i};
+        e->layers_bytes = kp_add_u64(e->layers_bytes, order[n - 1].bytes);
+    }
+    qsort(order, n, sizeof(*order), larger_first);
+    for (uint32_t i = 0; i < n; i++) {
+        const kp_layer *layer = &g->layers[order[i].id];
+        const kp_layer_bytes *b = &e->look.memory.layers[order[i].id];
+        double share = e->layers_bytes ? (double)order[i].bytes / (double)e->layers_bytes : 0;
+        layers[i] = (kp_explain_layer){layer->path,  layer->class_name, b->weights, b->gradients,
+                                       b->optimizer, b->activations,    share};
+    }
+    e->out->layers = layers;
+    e->out->n_layers = n;
+    return KP_OK;
+}
+
+static kp_status fill_tensors(kp_explaining *e)
+{
+    const kp_graph *g = e->look.graph;
+    const kp_memory *m = &e->look.memory;
+    uint32_t n = m->n_live < TENSORS_MAX ? m->n_live : TENSORS_MAX;
+    kp_explain_tensor *tensors = KP_NEW(e->arena, kp_explain_tensor, n);
+    if (!tensors) return kp_nomem(e->err);
+    for (uint32_t i = 0; i < n; i++) {
+        const kp_tape_buffer *b = &e->look.tape.buffers[m->live[i]];
+        tensors[i] = (kp_explain_tensor){
+            .layer = b->layer == KP_NO ? NULL : g->layers[b->layer].path,
+            .op = b->op == KP_NO ? NULL : kp_op_names[g->ops[b->op].op],
+            .what = b->what,
+            .shape = b->shape,
+            .dtype = kp_dtype_names[b->dtype],
+            .bytes = b->bytes,
+        };
+    }
+    e->out->peak_tensors = tensors;
+    e->out->n_peak_tensors = n;
+    return KP_OK;
+}
+
+static kp_status fill_phases(kp_explaining *e)
+{
+    const kp_memory *m = &e->look.memory;
+    kp_explain_phase *phases = KP_NEW(e->arena, kp_explain_phase, KP_PHASE_COUNT);
+    if (!phases) return kp_nomem(e->err);
+    for (int i = 0; i < KP_PHASE_COUNT; i++) {
+        uint64_t host = m->host_runtime_bytes;
+        bool whole = i == KP_PHASE_LOAD || i == KP_PHASE_SAVE;
+        host += whole ? m->host_weights_bytes : m->host_data_bytes;
+        phases[i] = (kp_explain_phase){kp_phase_names[i], m->phase_bytes[i], host};
+    }
+    e->out->phases = phases;
+    e->out->n_phases = KP_PHASE_COUNT;
+    return KP_OK;
+}
+
+static kp_status fill_host(kp_explaining *e)
+{
+    const kp_memory *m = &e->look.memory;
+    kp_host_part *parts = KP_NEW(e->arena, kp_host_part, 3);
+    if (!parts) return kp_nomem(e->err);
+    parts[0] = (kp_host_part){"runtime", m->host_runtime_bytes};
+    parts[1] = (kp_host_part){"weights", m->host_weights_bytes};
+    parts[2] = (kp_host_part){"data", m->host_data_bytes};
+    e->out->host = (kp_explain_host){m->host_bytes, parts, 3};
+    return KP_OK;
+}
+
+kp_status kp_explain_layers(kp_explaining *e)
+{
+    KP_TRY(fill_layers(e));
+    KP_TRY(fill_tensors(e));
+    KP_TRY(fill_phases(e));
+    return fill_host(e);
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+#include "planner/plan/explain_parts.h"
+#include "proto/json.h"
+#include <inttypes.h>
+
+/* ---- what was assumed, what to know ---- */
+
+static kp_status assume(kp_explaining *e, const char *name, const char *value, const char *from)
+{
+    if (!value || !KP_GROW(e->arena, e->out->assumptions, e->out->n_assumptions, e->cap_assumptions))
+        return kp_nomem(e->err);
+    e->out->assumptions[e->out->n_assumptions++] = (kp_assumption){name, value, from};
+    return KP_OK;
+}
+
+static kp_status fill_assumptions(kp_explaining *e)
+{
+    const kp_training *t = &e->look.training;
+    const kp_options *o = e->request->options;
+    const kp_strategy *s = &e->look.strategy;
+    for (uint32_t i = 0; i < t->n_assumptions; i++)
+        KP_TRY(assume(e, t->assumptions[i].name, t->assumptions[i].value, t->assumptions[i].from));
+    if (!o->gpu && o->memory_bytes == UINT64_MAX)
+        KP_TRY(assume(e, "gpu", KP_GPU_DEFAULT, "the usual small card (--gpu, --memory)"));
+    if (t->framework == KP_FW_KERAS_JAX)
+        KP_TRY(assume(e, "preallocate", o->preallocate ? "on" : "off",
+                      o->preallocate ? "--preallocate" : "JAX takes 75 % of the card unless told otherwise (--preallocate)"));
+    if (!e->look.divided) return KP_OK;
+    return assume(e, "strategy", kp_arena_fmt(e->arena, "dp=%u tp=%u pp=%u zero=%u, %u x %u samples, stage %u of %u",
+                                              s->dp, s->tp, s->pp, s->zero, s->micro_batches, s->micro_batch,
+                                              e->look.part.stage + 1, s->pp),
+                  "plan options; the rank that needs most");
+}
+
+static kp_status warn(kp_explaining *e, const char *code, const char *layer, const char *message)
+{
+    if (!message || !KP_GROW(e->arena, e->out->warnings, e->out->n_warnings, e->cap_warnings))
+        return kp_nomem(e->err);
+    e->out->warnings[e->out->n_warnings++] = (kp_warning){code, layer, message};
+    return KP_OK;
+}
+
+static kp_status fill_warnings(kp_explaining *e)
+{
+    const kp_graph *g = e->look.graph;
+    for (uint32_t i = 0; i < g->n_warnings; i++)
+        KP_TRY(warn(e, g->warnings[i].code, g->warnings[i].layer, g->warnings[i].message));
+    if (e->look.strategy.dp < 2 && e->look.strategy.zero)
+        KP_TRY(warn(e, "zero-without-dp", NULL, "--zero divides nothing without data parallelism (--dp)"));
+    if (kp_memory_fit(&e->look.memory, e->look.device.usable_bytes) != KP_FIT_TIGHT) return KP_OK;
+    return warn(e, "tight", NULL, "the card lies between the low and the high bound: it may or may not fit");
+}
+
+/* ---- the numbers ---- */
+
+static void fill_peak(kp_explaining *e)
+{
+    const kp_memory *m = &e->look.memory;
+    const kp_graph *g = e->look.graph;
+    kp_explain *out = e->out;
+    out->by_category = m->peak;
+    out->peak = (kp_explain_peak){
+        .bytes = kp_categories_sum(&m->peak),
+        .low_bytes = m->low_bytes,
+        .high_bytes = m->high_bytes,
+        .allocated_bytes = m->allocated_bytes,
+        .reserved_bytes = m->reserved_bytes,
+        .phase = kp_phase_names[m->phase],
+        .layer = m->layer == KP_NO ? NULL : g->layers[m->layer].path,
+        .op = m->op == KP_NO ? NULL : kp_op_names[g->ops[m->op].op],
+    };
+    const kp_device *d = &e->look.device;
+    out->device = (kp_explain_device){d->gpu, d->total_bytes, d->usable_bytes};
+    out->verdict = kp_memory_fit(m, d->usable_bytes);
+}
+
+/* High where the rules were compared with a compiler's own figures, medium elsewhere. */
+static const char *confidence(const kp_explaining *e)
+{
+    const kp_graph *g = e->look.graph;
+    kp_framework fw = e->look.training.framework;
+    bool compared = fw == KP_FW_KERAS_JAX || fw == KP_FW_KERAS_TF || fw == KP_FW_KERAS_TF_GRAPH;
+    for (uint32_t i = 0; i < g->n_ops; i++) {
+        kp_op op = g->ops[i].op;
+        compared &= op != KP_OP_RNN && op != KP_OP_CONV_TRANSPOSE && op != KP_OP_MATH && g->ops[i].attr.spatial < 3;
+    }
+    return g->low_confidence ? "low" : compared && !e->look.divided ? "high" : "medium";
+}
+
+static kp_status explain(kp_explaining *e)
+{
+    KP_TRY(kp_look_at(e, e->json, NULL, e->request->options, &e->look, e->err));
+    e->out->model = e->look.graph->name;
+    fill_peak(e);
+    e->out->confidence = confidence(e);
+    KP_TRY(fill_assumptions(e));
+    KP_TRY(fill_warnings(e));
+    KP_TRY(kp_explain_layers(e));
+    KP_TRY(kp_explain_culprits(e));
+    return kp_explain_remedies(e);
+}
+
+kp_status kp_explain_make(const kp_explain_request *request, kp_arena *arena, kp_explain *ret, kp_err *err)
+{
+    kp_explaining *e = KP_NEW(arena, kp_explaining, 1);
+    kp_explain *out = KP_NEW(arena, kp_explain, 1);
+    if (!e || !out) return kp_nomem(err);
+    kp_schema_init(&kp_schema_explain, out);
+    *e = (kp_explaining){.request = request, .arena = arena, .err = err, .out = out};
+    kp_status status = kp_json_parse(request->bytes, request->len, &e->json, err);
+    if (status == KP_INPUT) kp_err_at(err, "%.80s", request->name);
+    if (status == KP_OK) status = explain(e);
+    json_decref(e->json);
+    if (status == KP_OK) *ret = *out;
+    return status;
+}
