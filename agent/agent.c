@@ -97,10 +97,11 @@ static kp_status check_run(agent *a, const kp_wire_run *run, kp_err *err)
         if (!find_gpu(&a->stock.node, gpu))
             return kp_fail(err, KP_CONFLICT, "GPU '%.96s' is not in node '%s'", gpu,
                            a->config->source.node);
-        if (run->fence == UINT64_MAX) continue; /* a plan without a lease holds nothing */
-        KP_TRY(kp_fences_check(&a->member.fences, gpu, run->fence, err));
-        KP_TRY(kp_fences_raise(&a->member.fences, gpu, run->fence, err));
+        if (run->fence != UINT64_MAX) /* a plan without a lease holds nothing */
+            KP_TRY(kp_fences_check(&a->member.fences, gpu, run->fence, err));
     }
+    for (uint32_t i = 0; i < run->n_here && run->fence != UINT64_MAX; i++)
+        KP_TRY(kp_fences_raise(&a->member.fences, run->ranks[i].gpu, run->fence, err));
     return KP_OK;
 }
 
@@ -167,12 +168,14 @@ static kp_status step_runs(agent *a, kp_err *err)
 
 static void wait_for_something(agent *a)
 {
-    zmq_pollitem_t items[3 + FDS_MAX];
+    zmq_pollitem_t items[4 + FDS_MAX];
     int fds[FDS_MAX], n = 0;
     items[n++] = (zmq_pollitem_t){.fd = a->signal_fd, .events = ZMQ_POLLIN};
-    if (a->member.link)
-        items[n++] =
-            (zmq_pollitem_t){.socket = kp_link_socket(a->member.link), .events = ZMQ_POLLIN};
+    if (a->member.link) {
+        kp_link *link = a->member.link;
+        items[n++] = (zmq_pollitem_t){.socket = kp_link_socket(link), .events = ZMQ_POLLIN};
+        items[n++] = (zmq_pollitem_t){.socket = kp_link_events(link), .events = ZMQ_POLLIN};
+    }
     if (kp_stock_fd(&a->stock) >= 0)
         items[n++] = (zmq_pollitem_t){.fd = kp_stock_fd(&a->stock), .events = ZMQ_POLLIN};
     uint32_t n_fds = kp_runs_fds(a->runs, fds, FDS_MAX);

@@ -9,6 +9,7 @@
 #include "proto/link.h"
 #include "proto/log.h"
 #include "proto/wire.h"
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -105,11 +106,22 @@ static int failed(const kp_err *err, bool json)
     return kp_args_failed(&args, err);
 }
 
-int main(int argc, char **argv)
+/* Whoever started us may have blocked signals that we want to hear, or closed descriptors that a
+ * socket would get then and stderr would be written to. */
+static void sane_start(void)
 {
-    sigset_t none; /* whoever started us may have blocked what we want to hear */
+    sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    int fd;
+    do fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0) close(fd);
+}
+
+int main(int argc, char **argv)
+{
+    sane_start();
     if (argc > 1 && !strcmp(argv[1], "--rank")) return kp_rank_main(argc, argv);
     if (argc > 1 && !strcmp(argv[1], "--probe")) return kp_watch_main(argc, argv);
     values v = {0};

@@ -5,8 +5,7 @@
 #include <inttypes.h>
 #include <math.h>
 
-#define AWAY_TICK_S   0.05 /* how soon a new connection is noticed */
-#define IN_TICK_S     0.25 /* how soon a broken one is */
+#define AWAY_TICK_S   0.25 /* for what is due; connections are events */
 #define PATIENCE_S    0.5  /* before being away is worth a line */
 #define RELINK_S      30.0 /* away so long: resolve the name again */
 #define PAUSE_FIRST_S 1.0
@@ -153,7 +152,7 @@ kp_status kp_member_step(kp_member *member, const kp_stock *stock, kp_err *err)
 double kp_member_wait_s(const kp_member *member)
 {
     if (member->phase != KP_MEMBER_IN) return AWAY_TICK_S;
-    return fmax(0, fmin(IN_TICK_S, member->next_beat_s - kp_now_s()));
+    return fmax(0, member->next_beat_s - kp_now_s());
 }
 
 /* ---- what comes ---- */

@@ -137,10 +137,23 @@ void kp_args_version(const kp_args *args, kp_buf *out)
     kp_buf_fmt(out, "%s %s\n", args->program, KP_VERSION);
 }
 
+/* Text from outside must not steer a terminal. */
+static void put_plain(const char *text)
+{
+    for (; *text; text++) putc((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text, stderr);
+}
+
 int kp_args_failed(const kp_args *args, const kp_err *err)
 {
-    fprintf(stderr, "%s: %s%s%s\n", args->program, err->where, *err->where ? ": " : "",
-            *err->msg ? err->msg : kp_status_text(err->code));
-    if (*err->hint) fprintf(stderr, "hint: %s\n", err->hint);
+    const char *parts[] = {err->where, *err->where ? ": " : "",
+                           *err->msg ? err->msg : kp_status_text(err->code)};
+    fprintf(stderr, "%s: ", args->program);
+    for (size_t i = 0; i < KP_LEN(parts); i++) put_plain(parts[i]);
+    putc('\n', stderr);
+    if (*err->hint) {
+        fputs("hint: ", stderr);
+        put_plain(err->hint);
+        putc('\n', stderr);
+    }
     return kp_status_exit(err->code);
 }

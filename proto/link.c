@@ -50,8 +50,10 @@ static bool set_router(kp_link *link)
 static bool set_dealer(kp_link *link)
 {
     int first_ms = 50 + (int)(kp_random_unit() * 100);
-    const option_row rows[] = {
-        {ZMQ_IMMEDIATE, 1}, {ZMQ_RECONNECT_IVL, first_ms}, {ZMQ_RECONNECT_IVL_MAX, 5000}};
+    const option_row rows[] = {{ZMQ_IMMEDIATE, 1},
+                               {ZMQ_RECONNECT_IVL, first_ms},
+                               {ZMQ_RECONNECT_IVL_MAX, 5000},
+                               {ZMQ_CONNECT_TIMEOUT, 3000}};
     return set_options(link->socket, rows, KP_LEN(rows));
 }
 
@@ -152,6 +154,11 @@ const char *kp_link_endpoint(const kp_link *link)
 void *kp_link_socket(kp_link *link)
 {
     return link->socket;
+}
+
+void *kp_link_events(kp_link *link)
+{
+    return link->monitor;
 }
 
 uint64_t kp_link_bad(const kp_link *link)

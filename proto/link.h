@@ -48,8 +48,10 @@ void kp_link_close(kp_link *link); /* NULL is fine */
 
 /* The endpoint really bound ("tcp://127.0.0.1:43117" for port 0). */
 const char *kp_link_endpoint(const kp_link *link);
-/* For zmq_poll. */
+/* For zmq_poll: messages; and a DEALER's connection events (NULL on a ROUTER), after which
+ * kp_link_poll tells the new state. */
 void *kp_link_socket(kp_link *link);
+void *kp_link_events(kp_link *link);
 
 typedef enum kp_link_state {
     KP_LINK_DOWN, /* no connection; a DEALER goes on trying */

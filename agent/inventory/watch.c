@@ -23,7 +23,7 @@ struct kp_watch {
     pid_t pid; /* 0: none runs */
     int ask_fd, answer_fd;
     bool asked, first;
-    double deadline_s;
+    double deadline_s, look_s, first_s;
     kp_buf answer;
 };
 
@@ -91,6 +91,7 @@ kp_status kp_watch_open(const kp_inventory_source *source, const char *program, 
     kp_watch *watch = calloc(1, sizeof(*watch));
     if (!watch) return kp_nomem(err);
     watch->ask_fd = watch->answer_fd = -1;
+    kp_watch_limits(watch, LOOK_S, FIRST_LOOK_S);
     kp_arena_init(&watch->arena, (size_t)1 << 20);
     kp_buf_init(&watch->answer, (size_t)16 << 20);
     watch->program = kp_arena_str(&watch->arena, program ? program : "/proc/self/exe");
@@ -116,6 +117,12 @@ void kp_watch_close(kp_watch *watch)
     free(watch);
 }
 
+void kp_watch_limits(kp_watch *watch, double look_s, double first_s)
+{
+    watch->look_s = look_s;
+    watch->first_s = first_s;
+}
+
 kp_status kp_watch_ask(kp_watch *watch, kp_err *err)
 {
     if (watch->asked) return KP_OK;
@@ -125,7 +132,7 @@ kp_status kp_watch_ask(kp_watch *watch, kp_err *err)
             end_process(watch);
             return kp_fail(err, KP_LOST, "the process that asks the driver died");
         }
-        watch->deadline_s = kp_now_s() + (watch->first ? FIRST_LOOK_S : LOOK_S);
+        watch->deadline_s = kp_now_s() + (watch->first ? watch->first_s : watch->look_s);
         watch->first = false;
     }
     watch->asked = true;

@@ -18,6 +18,9 @@ kp_status kp_watch_open(const kp_inventory_source *source, const char *program, 
                         kp_err *err);
 void kp_watch_close(kp_watch *watch); /* NULL is fine */
 
+/* How long a look may take, and the first of a process; 10 and 60 seconds unless told. */
+void kp_watch_limits(kp_watch *watch, double look_s, double first_s);
+
 /* Begins a look if none is under way. */
 kp_status kp_watch_ask(kp_watch *watch, kp_err *err);
 

@@ -116,3 +116,13 @@ void kp_planner_join(kp_planner *p)
     kp_planner_welcome(p, 77, NULL, 0);
     cr_assert(kp_proc_line(&p->agent, "ready", 10, NULL, 0));
 }
+
+void kp_standin_set(kp_standin *s, const char *gpus)
+{
+    const kp_path folder = kp_program("standin");
+    snprintf(s->path, sizeof(s->path), "LD_LIBRARY_PATH=%s", folder.s);
+    snprintf(s->gpus, sizeof(s->gpus), "STANDIN_NVML=%s", gpus);
+    s->env[0] = s->path;
+    s->env[1] = s->gpus;
+    s->env[2] = NULL;
+}

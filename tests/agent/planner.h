@@ -24,8 +24,15 @@ void kp_planner_open(kp_planner *p);
 void kp_planner_bind(kp_planner *p);
 void kp_planner_close(kp_planner *p); /* kills the agent if it still lives */
 
-/* Starts `kplan-agent --server HERE --node n1 OPTION VALUE`. */
+/* Starts `kplan-agent --server HERE --node n1 OPTION VALUE` (no option: NULL, NULL). */
 void kp_planner_agent(kp_planner *p, const char *option, const char *value);
+
+/* The environment in which the stand-in for NVML is found and has these GPUs. */
+typedef struct kp_standin {
+    char path[300], gpus[100];
+    const char *env[3];
+} kp_standin;
+void kp_standin_set(kp_standin *s, const char *gpus);
 
 /* The next message, which must be of this type; heartbeats are skipped unless they are wanted. */
 kp_frame kp_planner_expect(kp_planner *p, kp_wire_type type);

@@ -88,6 +88,32 @@ Test(agent, a_changed_inventory_is_told)
     kp_planner_close(&p);
 }
 
+/* The driver's process dies at its second look, and a new one answers again. */
+Test(agent, a_driver_in_doubt)
+{
+    kp_planner p;
+    kp_standin s;
+    kp_standin_set(&s, "fine,crash");
+    setenv("LD_LIBRARY_PATH", strchr(s.path, '=') + 1, 1);
+    setenv("STANDIN_NVML", "fine,crash", 1);
+    kp_planner_open(&p);
+    kp_planner_bind(&p);
+    kp_planner_agent(&p, NULL, NULL);
+    const kp_wire_hello *hello = kp_planner_hello(&p);
+    cr_expect(!hello->inventory.simulated && hello->inventory.n_gpus == 1);
+    cr_expect(hello->inventory.gpus[0].state == KP_GPU_FREE);
+    kp_planner_welcome(&p, 1, NULL, 0);
+    static const kp_gpu_state states[] = {KP_GPU_UNHEALTHY, KP_GPU_FREE};
+    for (size_t i = 0; i < KP_LEN(states); i++) {
+        kp_frame frame = kp_planner_expect(&p, KP_WIRE_INVENTORY);
+        const kp_node *node = frame.payload;
+        cr_expect(node->n_gpus == 1 && node->gpus[0].state == states[i], "look %zu", i);
+        cr_expect_str_eq(node->gpus[0].uuid, "GPU-00000000-0000-0000-0000-000000000000");
+    }
+    cr_expect(kp_proc_stop(&p.agent) == 0);
+    kp_planner_close(&p);
+}
+
 Test(agent, comes_before_the_planner_and_outlives_it)
 {
     kp_planner p;

@@ -2,7 +2,7 @@
 #include "agent/inventory/inventory.h"
 #include "agent/inventory/watch.h"
 #include "proto/node.h"
-#include "tests/lib/proc.h"
+#include "tests/agent/planner.h"
 #include <criterion/criterion.h>
 #include <poll.h>
 
@@ -197,22 +197,6 @@ Test(inventory, this_host)
 
 /* ---- NVML, through the stand-in library ---- */
 
-/* The environment with the stand-in's GPUs. */
-typedef struct standin {
-    char path[300], gpus[100];
-    const char *env[3];
-} standin;
-
-static void standin_set(standin *s, const char *gpus)
-{
-    const kp_path folder = kp_program("standin");
-    snprintf(s->path, sizeof(s->path), "LD_LIBRARY_PATH=%s", folder.s);
-    snprintf(s->gpus, sizeof(s->gpus), "STANDIN_NVML=%s", gpus);
-    s->env[0] = s->path;
-    s->env[1] = s->gpus;
-    s->env[2] = NULL;
-}
-
 static int dump(const kp_dir *dir, const char *const *env, kp_arena *arena, kp_nodes *ret,
                 char **ret_err)
 {
@@ -247,10 +231,10 @@ Test(inventory, nvml_through_the_stand_in)
     kp_dir dir = kp_dir_make();
     kp_arena arena;
     kp_arena_init(&arena, 0);
-    standin s;
+    kp_standin s;
     kp_nodes nodes;
     char *says;
-    standin_set(&s, "fine,busy,lost,odd,mig,worn");
+    kp_standin_set(&s, "fine,busy,lost,odd,mig,worn");
     int code = dump(&dir, s.env, &arena, &nodes, &says);
     cr_assert(code == 0, "%s", says);
     cr_assert(nodes.n_nodes == 1 && nodes.nodes[0].n_gpus == KP_LEN(rows));
@@ -293,8 +277,8 @@ Test(inventory, a_machine_without_a_driver)
     };
     kp_dir dir = kp_dir_make();
     for (size_t i = 0; i < KP_LEN(rows); i++) {
-        standin s;
-        standin_set(&s, rows[i].gpus ? rows[i].gpus : "");
+        kp_standin s;
+        kp_standin_set(&s, rows[i].gpus ? rows[i].gpus : "");
         static const char *const nothing[] = {"LD_LIBRARY_PATH=", NULL};
         kp_nodes nodes;
         char *says;
@@ -329,11 +313,12 @@ Test(inventory, a_driver_that_fails_takes_only_its_own_process)
         {"fine", KP_OK, KP_OK, KP_OK, KP_GPU_FREE},
         {"late", KP_OK, KP_OK, KP_OK, KP_GPU_UNHEALTHY},
         {"fine,crash", KP_OK, KP_LOST, KP_OK, KP_GPU_FREE},
+        {"fine,hang", KP_OK, KP_LOST, KP_OK, KP_GPU_FREE},
         {"noinit", KP_IO, KP_IO, KP_IO, KP_GPU_FREE},
     };
     for (size_t i = 0; i < KP_LEN(rows); i++) {
-        standin s;
-        standin_set(&s, rows[i].gpus);
+        kp_standin s;
+        kp_standin_set(&s, rows[i].gpus);
         setenv("LD_LIBRARY_PATH", s.path + strlen("LD_LIBRARY_PATH="), 1);
         setenv("STANDIN_NVML", rows[i].gpus, 1);
         const kp_inventory_source source = {.node = "n1"};
@@ -342,6 +327,7 @@ Test(inventory, a_driver_that_fails_takes_only_its_own_process)
         cr_assert(kp_watch_open(&source, kp_program("kplan-agent").s, &watch, &err) == KP_OK, "%s",
                   err.msg);
         cr_expect_str_eq(kp_watch_name(watch), "nvml");
+        kp_watch_limits(watch, strstr(rows[i].gpus, "hang") ? 0.3 : 10, 10);
         kp_arena arena;
         kp_arena_init(&arena, 0);
         kp_node node;
