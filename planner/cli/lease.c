@@ -19,9 +19,11 @@ static kp_status ask(kp_cli *cli, const char *action, const kp_lease **ret, kp_e
 
 static void line(const kp_lease *lease, kp_buf *out)
 {
-    kp_buf_fmt(out, "Lease %s of plan %s: %s, %u GPUs, fence %llu, until %s\n", lease->id,
-               lease->plan, kp_lease_state_names[lease->state], lease->n_gpus,
-               (unsigned long long)lease->fence, lease->expires);
+    bool live = lease->state == KP_LEASE_HELD || lease->state == KP_LEASE_CONFIRMED;
+    kp_buf_fmt(out, "Lease %s of plan %s %s: %u GPUs", lease->id, lease->plan,
+               kp_lease_state_names[lease->state], lease->n_gpus);
+    if (live) kp_buf_fmt(out, " until %s, fence %llu", lease->expires, (unsigned long long)lease->fence);
+    kp_buf_char(out, '\n');
 }
 
 /* Renews at a third of the lease until it is interrupted or the lease is lost. A daemon that

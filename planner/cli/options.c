@@ -92,7 +92,7 @@ const kp_option kp_option_rows[] = {
     { "owner",         KP_GROUP_SUBMIT,   KP_VALUE_TEXT, "NAME", AT(owner),
       .fallback = "the user's name", .help = "who the lease is for" },
     { "lease-time",    KP_GROUP_TERM,     KP_VALUE_DURATION, "DURATION", AT(lease_s), .min = 1000,
-      .fallback = "the daemon's", .help = "how long the GPUs are reserved" },
+      .fallback = "the daemon's, 10m", .help = "how long the GPUs are reserved" },
     { "keepalive",     KP_GROUP_KEEP,     KP_VALUE_FLAG, NULL, AT(keepalive),
       .help = "renew at a third of --lease-time (then 10m if not said), until interrupted" },
     { "sample",        KP_GROUP_VERIFY,   KP_VALUE_FLAG, NULL, AT(sample),

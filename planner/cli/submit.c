@@ -7,12 +7,16 @@
 #include "planner/cli/plans.h"
 #include "planner/plan/plan.h"
 #include <math.h>
+#include <pwd.h>
+#include <unistd.h>
 
 static const char *user_name(void)
 {
     const char *user = getenv("USER");
     if (!user || !*user) user = getenv("LOGNAME");
-    return user && *user ? user : "unknown";
+    if (user && *user) return user;
+    const struct passwd *entry = getpwuid(getuid());
+    return entry ? entry->pw_name : "unknown";
 }
 
 /* True if waiting can help: GPUs are taken now, but the model is not refused. Not after KP_RETRY:

@@ -81,18 +81,18 @@ static void print_short(const char *text, size_t n, size_t width, kp_buf *out)
     kp_buf_str(out, text + bytes_of(text, n - tail));
 }
 
-static void print_cell(const char *text, const kp_column *column, size_t width, bool last, kp_buf *out)
+/* *pad: blanks owed before the next text, so that no line ends in blanks. */
+static void print_cell(const char *text, const kp_column *column, size_t width, size_t *pad, kp_buf *out)
 {
-    size_t n = chars(text);
-    if (n > width) {
-        print_short(text, n, width, out);
-    } else {
-        if (column->right) kp_buf_pad(out, ' ', width - n);
-        kp_buf_str(out, text);
-        if (!column->right && !last) kp_buf_pad(out, ' ', width - n);
+    size_t n = chars(text), blanks = n < width ? width - n : 0;
+    if (!n) {
+        *pad += width + GAP;
+        return;
     }
-    if (last) kp_buf_char(out, '\n');
-    else kp_buf_pad(out, ' ', GAP);
+    kp_buf_pad(out, ' ', *pad + (column->right ? blanks : 0));
+    if (n > width) print_short(text, n, width, out);
+    else kp_buf_str(out, text);
+    *pad = (column->right ? 0 : blanks) + GAP;
 }
 
 kp_status kp_table_print(const kp_table *table, unsigned width, kp_buf *out, kp_err *err)
@@ -102,12 +102,15 @@ kp_status kp_table_print(const kp_table *table, unsigned width, kp_buf *out, kp_
     assert(table->n_cells % table->n_columns == 0);
     measure(table, widths);
     if (width) shrink(table, width, widths);
+    size_t pad = 0;
     for (uint32_t c = 0; c < table->n_columns; c++)
-        print_cell(table->columns[c].title, &table->columns[c], widths[c],
-                   c + 1 == table->n_columns, out);
+        print_cell(table->columns[c].title, &table->columns[c], widths[c], &pad, out);
     for (size_t i = 0; i < table->n_cells; i++) {
         uint32_t c = (uint32_t)(i % table->n_columns);
-        print_cell(table->cells[i], &table->columns[c], widths[c], c + 1 == table->n_columns, out);
+        if (!c) kp_buf_char(out, '\n');
+        if (!c) pad = 0;
+        print_cell(table->cells[i], &table->columns[c], widths[c], &pad, out);
     }
+    kp_buf_char(out, '\n');
     return KP_OK;
 }

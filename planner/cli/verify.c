@@ -8,33 +8,67 @@
 
 static const kp_column columns[] = {
     {.title = "layer", .shrink = true}, {.title = "op"},
-    {.title = "cut"},                   {.title = "direction"},
-    {.title = "ranks", .right = true},  {.title = "grade"},
-    {.title = "state"},                 {.title = "error", .right = true},
-    {.title = "message", .shrink = true},
+    {.title = "cut"},                   {.title = "ranks", .right = true},
+    {.title = "grade"},                 {.title = "forward"},
+    {.title = "backward"},              {.title = "", .shrink = true},
 };
+
+static bool same_thing(const kp_check *a, const kp_check *b)
+{
+    return a->op == b->op && a->cut == b->cut && a->ranks == b->ranks && !strcmp(a->layer, b->layer);
+}
+
+/* One row for checks [from, to) of one op: its directions side by side. */
+static void add_row(kp_table *table, const kp_check *from, const kp_check *to)
+{
+    const char *state[KP_DIRECTION_COUNT] = {NULL}, *message = "";
+    for (const kp_check *check = from; check < to; check++) {
+        state[check->direction] = kp_check_state_names[check->state];
+        if (check->state != KP_CHECK_OK && check->message) message = check->message;
+    }
+    kp_table_cell(table, from->layer);
+    kp_table_cell(table, kp_op_names[from->op]);
+    kp_table_cell(table, kp_cut_names[from->cut]);
+    kp_table_fmt(table, "%u", from->ranks);
+    kp_table_cell(table, kp_grade_names[from->grade]);
+    kp_table_cell(table, state[KP_FORWARD]);
+    kp_table_cell(table, state[KP_BACKWARD]);
+    kp_table_cell(table, message);
+}
+
+/* The ops that no executor has a row for, once each. */
+static void print_not_covered(const kp_verdict *verdict, kp_buf *out)
+{
+    bool told[KP_OP_COUNT] = {false}, any = false;
+    for (uint32_t i = 0; i < verdict->n_checks; i++) {
+        const kp_check *check = &verdict->checks[i];
+        if (check->state != KP_CHECK_NOT_COVERED || told[check->op]) continue;
+        told[check->op] = true;
+        kp_buf_fmt(out, "%s%s", any ? ", " : "without a check: ", kp_op_names[check->op]);
+        any = true;
+    }
+    if (any) kp_buf_char(out, '\n');
+}
 
 static kp_status print_checks(const kp_verdict *verdict, kp_cli *cli, kp_err *err)
 {
+    const kp_check *checks = verdict->checks, *end = checks + verdict->n_checks;
     kp_table table;
     kp_table_init(&table, columns, KP_LEN(columns), &cli->arena);
-    for (uint32_t i = 0; i < verdict->n_checks; i++) {
-        const kp_check *check = &verdict->checks[i];
-        bool ran = check->state == KP_CHECK_OK || check->state == KP_CHECK_FAILED;
-        kp_table_cell(&table, check->layer);
-        kp_table_cell(&table, kp_op_names[check->op]);
-        kp_table_cell(&table, kp_cut_names[check->cut]);
-        kp_table_cell(&table, kp_direction_names[check->direction]);
-        kp_table_fmt(&table, "%u", check->ranks);
-        kp_table_cell(&table, ran ? kp_grade_names[check->grade] : NULL);
-        kp_table_cell(&table, kp_check_state_names[check->state]);
-        kp_table_cell(&table, isnan(check->error) ? NULL : kp_double_text(check->error).s);
-        kp_table_cell(&table, check->message ? check->message : "");
+    for (const kp_check *from = checks, *to; from < end; from = to) {
+        for (to = from + 1; to < end && same_thing(from, to);) to++;
+        if (from->state != KP_CHECK_NOT_COVERED) add_row(&table, from, to);
     }
-    KP_TRY(kp_table_print(&table, kp_cli_width(), &cli->out, err));
-    kp_buf_fmt(&cli->out, "\nplan %s: %s, %.0f %% of the weights covered (%s shapes, %s executor)\n",
-               verdict->plan ? verdict->plan : "", kp_verdict_names[verdict->verdict],
-               100 * verdict->covered, verdict->shapes, kp_executor_names[verdict->executor]);
+    if (table.n_cells) {
+        KP_TRY(kp_table_print(&table, kp_cli_width(), &cli->out, err));
+        kp_buf_char(&cli->out, '\n');
+    }
+    print_not_covered(verdict, &cli->out);
+    kp_buf_fmt(&cli->out, "plan %s: %s", verdict->plan ? verdict->plan : "of the file",
+               kp_verdict_names[verdict->verdict]);
+    kp_buf_fmt(&cli->out, ", %.0f %% of the weights checked, with %s shapes, by the %s executor\n",
+               floor(100 * verdict->covered + 1e-9), verdict->shapes,
+               kp_executor_names[verdict->executor]);
     return KP_OK;
 }
 
