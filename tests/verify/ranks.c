@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/verify/ranks.h"
 #include "proto/clock.h"
+#include "tests/lib/proc.h"
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 typedef struct rank_thread {
     pthread_t thread;
@@ -20,6 +23,38 @@ static void *walk_thread(void *arg)
     return NULL;
 }
 
+/* The run's message, complete but for its ranks. */
+static kp_wire_run message_of(const kp_test_run *run, kp_executor executor, const char *meet,
+                              kp_arena *arena)
+{
+    kp_wire_run message;
+    kp_schema_init(kp_wire_schema(KP_WIRE_RUN), &message);
+    message.run = "rn_test";
+    message.executor = executor;
+    message.deadline_s = run->deadline_s > 0 ? run->deadline_s : 20;
+    message.seed = 7;
+    message.shape_limit = run->shape_limit;
+    message.meet = meet;
+    message.token = "token";
+    message.n_ranks = run->n_ranks;
+    message.checks = KP_NEW(arena, kp_check_spec, run->n_specs);
+    memcpy(message.checks, run->specs, run->n_specs * sizeof(*run->specs));
+    message.n_checks = run->n_specs;
+    return message;
+}
+
+static kp_walk walk_of(const kp_test_run *run, const kp_wire_run *message, uint32_t rank, int fd)
+{
+    return (kp_walk){.run = message,
+                     .rank = rank,
+                     .node = "node0",
+                     .listen_fd = rank == 0 ? fd : -1,
+                     .start_s = kp_now_s(),
+                     .rows = run->rows,
+                     .n_rows = run->n_rows,
+                     .cuda_dir = kp_test_standins()};
+}
+
 void kp_test_threads(const kp_test_run *run, kp_arena *arena, kp_wire_run_result *ret)
 {
     rank_thread *threads = calloc(run->n_ranks, sizeof(*threads));
@@ -27,29 +62,12 @@ void kp_test_threads(const kp_test_run *run, kp_arena *arena, kp_wire_run_result
     kp_err err = {0};
     int fd;
     cr_assert(threads && kp_channel_listen("127.0.0.1", &fd, meet, &err) == KP_OK, "%s", err.msg);
-    kp_wire_run message = {.run = "rn_test",
-                           .executor = KP_EXEC_HOST,
-                           .deadline_s = run->deadline_s > 0 ? run->deadline_s : 20,
-                           .seed = 7,
-                           .shape_limit = run->shape_limit,
-                           .meet = meet,
-                           .token = "token",
-                           .n_ranks = run->n_ranks};
-    kp_check_spec *specs = KP_NEW(arena, kp_check_spec, run->n_specs);
-    memcpy(specs, run->specs, run->n_specs * sizeof(*specs));
-    message.checks = specs;
-    message.n_checks = run->n_specs;
+    const kp_wire_run message = message_of(run, KP_EXEC_HOST, meet, arena);
     for (uint32_t i = 0; i < run->n_ranks; i++) {
         rank_thread *t = &threads[i];
         if (i > 0) kp_arena_init(&t->arena, 0);
         else t->arena = *arena;
-        t->walk = (kp_walk){.run = &message,
-                            .rank = i,
-                            .node = "node0",
-                            .listen_fd = i == 0 ? fd : -1,
-                            .start_s = kp_now_s(),
-                            .rows = run->rows,
-                            .n_rows = run->n_rows};
+        t->walk = walk_of(run, &message, i, fd);
         cr_assert(pthread_create(&t->thread, NULL, walk_thread, t) == 0);
     }
     for (uint32_t i = 0; i < run->n_ranks; i++) {
@@ -61,6 +79,73 @@ void kp_test_threads(const kp_test_run *run, kp_arena *arena, kp_wire_run_result
     *ret = threads[0].result;
     free(threads);
 }
+
+/* ---- forks ---- */
+
+const char *kp_test_standins(void)
+{
+    static char dir[280];
+    snprintf(dir, sizeof(dir), "%s", kp_program("standin").s);
+    return dir;
+}
+
+/* A rank in a fork: walks, and the first one sends its result to the parent. */
+static void fork_rank(kp_walk walk, int out)
+{
+    kp_arena arena;
+    kp_arena_init(&arena, 0);
+    kp_wire_run_result result;
+    kp_err err = {0};
+    kp_buf packed;
+    kp_buf_init(&packed, 0);
+    kp_status status = kp_walk_run(&walk, &arena, &result, &err);
+    if (status == KP_OK && walk.listen_fd >= 0) {
+        status = kp_schema_pack(kp_wire_schema(KP_WIRE_RUN_RESULT), &result, &packed, &err);
+        for (size_t at = 0; status == KP_OK && at < packed.len;) {
+            ssize_t n = write(out, packed.data + at, packed.len - at);
+            if (n <= 0) break;
+            at += (size_t)n;
+        }
+    }
+    if (status != KP_OK) fprintf(stderr, "rank %u: %s\n", walk.rank, err.msg);
+    _exit(status != KP_OK);
+}
+
+void kp_test_forks(const kp_test_run *run, kp_arena *arena, kp_wire_run_result *ret)
+{
+    char meet[80], bytes[4096];
+    kp_err err = {0};
+    int fd, pipes[2];
+    cr_assert(kp_channel_listen("127.0.0.1", &fd, meet, &err) == KP_OK && pipe(pipes) == 0, "%s",
+              err.msg);
+    const kp_wire_run message = message_of(run, KP_EXEC_CUDA, meet, arena);
+    pid_t pids[KP_TEST_RANKS_MAX];
+    for (uint32_t i = 0; i < run->n_ranks; i++) {
+        pids[i] = fork();
+        cr_assert(pids[i] >= 0);
+        if (pids[i] != 0) continue;
+        close(pipes[0]);
+        if (i > 0) close(fd);
+        fork_rank(walk_of(run, &message, i, fd), pipes[1]);
+    }
+    close(pipes[1]);
+    close(fd);
+    kp_buf packed;
+    kp_buf_init(&packed, 0);
+    for (ssize_t n; (n = read(pipes[0], bytes, sizeof(bytes))) > 0;)
+        kp_buf_add(&packed, bytes, (size_t)n);
+    close(pipes[0]);
+    for (uint32_t i = 0; i < run->n_ranks; i++) {
+        int status = -1;
+        cr_expect(waitpid(pids[i], &status, 0) == pids[i] && status == 0, "rank %u: %d", i, status);
+    }
+    kp_status status = kp_schema_unpack(kp_wire_schema(KP_WIRE_RUN_RESULT), packed.data, packed.len,
+                                        arena, ret, &err);
+    cr_assert(status == KP_OK, "%s", err.msg);
+    kp_buf_release(&packed);
+}
+
+/* ---- parts ---- */
 
 kp_shape kp_test_shape(const int64_t *dims)
 {

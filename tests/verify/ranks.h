@@ -18,10 +18,16 @@ typedef struct kp_test_run {
     double deadline_s;        /* 0: 20 */
 } kp_test_run;
 
+/* Folder of the built stand-ins for CUDA, cuBLAS and NCCL. */
+const char *kp_test_standins(void);
+
 /* Runs ranks 0..n_ranks-1 as threads on the host executor; the first rank's result lives in arena. */
 void kp_test_threads(const kp_test_run *run, kp_arena *arena, kp_wire_run_result *ret);
 
-/* A spec with what the tests need; dims end with 0. */
+/* The same as forked processes on the CUDA executor with the stand-ins. */
+void kp_test_forks(const kp_test_run *run, kp_arena *arena, kp_wire_run_result *ret);
+
+/* A shape; dims end with 0. */
 kp_shape kp_test_shape(const int64_t *dims);
 #define DIMS(...) kp_test_shape((const int64_t[]){__VA_ARGS__, 0})
 
