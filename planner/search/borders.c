@@ -71,6 +71,9 @@ static bool last_ends(const kp_stage_task *task, uint32_t *ret_ends)
     return true;
 }
 
+/* A border whose tensors are too much may be followed by one whose are not: so many are looked at. */
+enum { LOOK_AHEAD = 16 };
+
 /* True if every stage can stay within `limit`: each one as long as it may be, since a longer
  * beginning leaves less to the rest. */
 static bool within(const kp_stage_task *task, uint64_t limit, const uint32_t *ends,
@@ -78,12 +81,12 @@ static bool within(const kp_stage_task *task, uint64_t limit, const uint32_t *en
 {
     borders[0] = 0;
     for (uint32_t s = 0; s < task->strategy->pp; s++) {
-        uint32_t from = borders[s], to = from, at = from;
-        while (at < ends[s]) {
+        uint32_t from = borders[s], to = from, at = from, beyond = 0;
+        while (at < ends[s] && beyond < LOOK_AHEAD) {
             do at++;
             while (at < ends[s] && !task->border_ok[at]);
-            if (bytes_of(task, from, at, s) > limit) break;
-            to = at;
+            beyond = bytes_of(task, from, at, s) > limit ? beyond + 1 : 0;
+            if (beyond == 0) to = at;
         }
         if (to == from) return false;
         borders[s + 1] = to;
@@ -96,10 +99,7 @@ static void narrow(const kp_stage_task *task, const uint32_t *ends, uint64_t eno
                    uint32_t *scratch, uint32_t *borders)
 {
     uint64_t least = 0;
-    for (uint32_t i = 0; i < task->costs->n_units; i++)
-        least = kp_max_u64(least, bytes_of(task, i, i + 1, task->strategy->pp - 1));
-    least = least ? least - 1 : 0;
-    while (enough - least > 1) {
+    while (enough - least > 1 + (enough >> 12)) { /* within a four-thousandth */
         uint64_t middle = least + (enough - least) / 2;
         if (within(task, middle, ends, scratch)) {
             memcpy(borders, scratch, (task->strategy->pp + 1ul) * sizeof(*borders));

@@ -18,7 +18,9 @@ typedef struct solver {
     double m;
     double *sum_s;     /* n + 1: time of units [0, i) */
     double *cross_s;   /* n + 1 */
-    uint32_t *lo_mem;  /* pp x (n + 1): first unit from which a stage up to i fits */
+    uint32_t *lo_mem;  /* pp x (n + 1): from no unit before this one a stage up to i fits */
+    kp_costs inner;    /* the costs with borders that nothing crosses */
+    bool limited;      /* some stage has a limit */
     uint32_t *lo_time; /* n + 1 */
     double *f[2];      /* n + 1: least sum of the stages so far, ending at i */
     uint32_t *from;    /* pp x (n + 1): where the last stage of that begins */
@@ -75,21 +77,23 @@ uint64_t kp_stages_peak(const kp_stage_task *task, const uint32_t *borders, uint
 
 /* ---- windows ---- */
 
-/* A stage's bytes grow with it at either end, so the first unit that fits moves forward only. */
+/* Bytes grow with a stage but for what crosses its borders. Without that they grow at either end,
+ * so the first unit from which a stage can fit moves forward only; `fits` then looks at all. */
 static void memory_windows(solver *v)
 {
     const kp_strategy *strategy = v->task->strategy;
-    for (uint32_t s = 0; s < v->pp; s++) {
-        uint32_t *lo = v->lo_mem + (size_t)s * (v->n + 1);
+    for (uint32_t s = 0; s < v->pp && v->limited; s++) {
+        uint32_t *lo = v->lo_mem + (size_t)s * (v->n + 1), from = 0;
+        uint32_t in_flight = kp_stages_in_flight(strategy, s);
         bool as_before = s && v->task->limit_bytes[s] == v->task->limit_bytes[s - 1] &&
-                         kp_stages_in_flight(strategy, s) == kp_stages_in_flight(strategy, s - 1);
+                         in_flight == kp_stages_in_flight(strategy, s - 1);
         if (as_before) {
             memcpy(lo, lo - (v->n + 1), (v->n + 1) * sizeof(*lo));
             continue;
         }
-        uint32_t from = 0;
         for (uint32_t i = 1; i <= v->n; i++) {
-            while (from < i && stage_bytes(v->task, from, i, s) > v->task->limit_bytes[s]) from++;
+            while (from < i && kp_costs_stage_bytes(&v->inner, from, i, in_flight) > v->task->limit_bytes[s])
+                from++;
             lo[i] = from;
         }
     }
@@ -112,20 +116,27 @@ static double value_at(const solver *v, const double *before, uint32_t j)
     return before[j] + (j ? v->cross_s[j] : 0) - v->sum_s[j];
 }
 
-/* The best beginning of a stage up to i, when its tail is bounded: any in the window may be it. */
-static uint32_t scan(const solver *v, const double *before, uint32_t lo, uint32_t i, double most_u)
+static bool allowed(const solver *v, uint32_t s, uint32_t j, uint32_t i, double most_u)
 {
+    if (v->limited && stage_bytes(v->task, j, i, s) > v->task->limit_bytes[s]) return false;
+    return isinf(most_u) || tail_s(v->task, j, i) <= most_u;
+}
+
+/* The best beginning of a stage up to i, when the best of the window is not allowed. */
+static uint32_t scan(const solver *v, uint32_t s, uint32_t lo, uint32_t i, double most_u)
+{
+    const double *before = v->f[s % 2];
     uint32_t best = KP_NO;
     for (uint32_t j = lo; j < i; j++) {
         if (isinf(before[j]) || (best != KP_NO && value_at(v, before, j) >= value_at(v, before, best)))
             continue;
-        if (tail_s(v->task, j, i) <= most_u) best = j;
+        if (allowed(v, s, j, i, most_u)) best = j;
     }
     return best;
 }
 
-/* Row s of the program. Without a bound on the tail a queue holds the window's candidates, values
- * rising, so that its front is the best: every unit enters and leaves once. */
+/* Row s of the program. A queue holds the window's candidates, values rising, so that its front is
+ * the best: every unit enters and leaves once. */
 static void fill_row(solver *v, uint32_t s, double most_u)
 {
     const double *before = v->f[s % 2];
@@ -142,8 +153,8 @@ static void fill_row(solver *v, uint32_t s, double most_u)
         }
         while (head < tail && v->queue[head] < lo) head++;
         bool may_end = i == v->n ? s + 1 == v->pp : s + 1 < v->pp && v->task->border_ok[i];
-        if (may_end && isinf(most_u)) best = head < tail ? v->queue[head] : KP_NO;
-        else if (may_end) best = scan(v, before, lo, i, most_u);
+        if (may_end && head < tail) best = v->queue[head];
+        if (best != KP_NO && !allowed(v, s, best, i, most_u)) best = scan(v, s, lo, i, most_u);
         after[i] = best == KP_NO ? INFINITY : value_at(v, before, best) + v->sum_s[i];
         v->from[(size_t)s * (v->n + 1) + i] = best;
     }
@@ -232,6 +243,12 @@ static kp_status solver_init(solver *v, const kp_stage_task *task, kp_arena *are
     if (!v->sum_s || !v->cross_s || !v->lo_time || !v->queue || !v->f[0] || !v->f[1] ||
         !v->lo_mem || !v->from || !v->borders)
         return kp_nomem(err);
+    uint64_t *nothing = KP_NEW(arena, uint64_t, n);
+    if (!nothing) return kp_nomem(err);
+    v->inner = *task->costs;
+    v->inner.cross_bytes = nothing;
+    for (uint32_t s = 0; s < v->pp; s++)
+        v->limited = v->limited || task->limit_bytes[s] != UINT64_MAX;
     for (uint32_t i = 0; i <= v->n; i++) {
         v->sum_s[i] = kp_costs_stage_s(task->costs, 0, i);
         if (task->border_ok[i] && v->pp > 1)

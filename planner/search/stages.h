@@ -11,8 +11,10 @@
  * T1 <= max t <= T2 and U1 <= max tail <= U2 takes at least F(T2, U2) + (m - 1) T1 + U1, so branch
  * and bound over boxes of (T, U) ends at the optimum, or, when its steps are spent, at a cut and a
  * bound. Memory is a hard limit of each stage, with min(m, p - s) micro-batches in flight under
- * 1F1B and m under GPipe. One dynamic program looks at O(units x stages) borders: windows from
- * which a stage may come only move forward, because time and bytes grow with the stage. Pure. */
+ * 1F1B and m under GPipe. One dynamic program looks at O(units x stages) borders as long as the
+ * fastest beginning of a stage also fits: windows from which a stage may come only move forward,
+ * because time and bytes grow with the stage; where what crosses a border, or the tail, is too
+ * much, the rest of the window is looked at. Pure. */
 #ifndef KP_PLANNER_SEARCH_STAGES_H
 #define KP_PLANNER_SEARCH_STAGES_H
 
@@ -22,7 +24,7 @@ typedef struct kp_stage_task {
     const kp_costs *costs;
     const kp_strategy *strategy; /* pp, micro_batches, schedule and what the costs were made for */
     const kp_cluster *cluster;
-    const uint64_t *limit_bytes; /* pp: usable bytes on the stage's smallest GPU */
+    const uint64_t *limit_bytes; /* pp: usable bytes on the stage's smallest GPU; UINT64_MAX: any */
     const uint8_t *border_ok;    /* n_units + 1: a stage may begin at this unit */
     double beat_s;               /* cuts that take as long or longer need not be found */
 } kp_stage_task;
@@ -41,7 +43,9 @@ kp_status kp_stages_solve(const kp_stage_task *task, kp_arena *arena, kp_stage_a
                           kp_err *err);
 
 /* The cut whose worst stage needs the least bytes, whatever the limits; `found` is false only if
- * there are fewer places for borders than stages. seconds is its time. KP_NOMEM. */
+ * there are fewer places for borders than stages. seconds is its time. Found by halving the bytes,
+ * each stage taken as long as it may be, which is the least but for what crosses borders: that
+ * differs from border to border. KP_NOMEM. */
 kp_status kp_stages_smallest(const kp_stage_task *task, kp_arena *arena, kp_stage_answer *ret,
                              kp_err *err);
 
