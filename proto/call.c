@@ -8,6 +8,9 @@
 
 /* A missing endpoint is told within a second, whatever time the answer may take. */
 #define CONNECT_S 0.8
+/* Whoever takes connections but is not kpland, or is stopped, is given up on after this. The
+ * handshake is done by a thread of the server that a busy main loop does not hold up. */
+#define HANDSHAKE_S 5.0
 
 typedef struct call {
     kp_link *link;
@@ -16,12 +19,16 @@ typedef struct call {
     kp_wire_type type, reply_type;
 } call;
 
+static double at_most(double s, double limit_s)
+{
+    return s < limit_s ? s : limit_s;
+}
+
 static kp_status reach(const call *c, kp_err *err)
 {
-    kp_status status =
-        kp_link_wait(c->link, c->timeout_s < CONNECT_S ? c->timeout_s : CONNECT_S, err);
+    kp_status status = kp_link_wait(c->link, at_most(c->timeout_s, CONNECT_S), err);
     if (status != KP_UNREACHABLE || kp_link_poll(c->link, NULL) != KP_LINK_OPEN) return status;
-    return kp_link_wait(c->link, c->deadline_s - kp_now_s(), err); /* there, but busy */
+    return kp_link_wait(c->link, at_most(c->deadline_s - kp_now_s(), HANDSHAKE_S), err);
 }
 
 static kp_status ask(const call *c, const void *request, kp_err *err)
