@@ -9,7 +9,7 @@ const kp_command kp_commands[] = {
     /* name       arguments                    min max  groups, function, help */
     { "summary",  "FILE",                       1, 1,  G(MODEL), kp_cmd_summary,
       "layers, output shapes, parameters, weights and FLOPs of a model file" },
-    { "explain",  "FILE",                       1, 1,  STEP | G(DEVICE) | G(PLAN) | G(EXPLAIN), NULL, /* kp_cmd_explain */
+    { "explain",  "FILE",                       1, 1,  STEP | G(DEVICE) | G(PLAN) | G(EXPLAIN), kp_cmd_explain,
       "memory of one training step: does it fit, where the bytes are, which layers are to blame, what helps" },
     { "plan",     "FILE",                       1, 1,  STEP | G(CLUSTER) | G(PART) | G(PLAN) | G(TIMING) | G(CLIENT), kp_cmd_plan,
       "the fastest cut over a cluster that fits; nothing is reserved" },

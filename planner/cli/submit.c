@@ -19,13 +19,6 @@ static const char *user_name(void)
     return entry ? entry->pw_name : "unknown";
 }
 
-/* True if waiting can help: GPUs are taken now, but the model is not refused. Not after KP_RETRY:
- * then the outcome is not known, and asking anew could reserve twice. */
-static bool may_come_free(kp_status status, const kp_cli *cli)
-{
-    return status == KP_CONFLICT || (status == KP_INFEASIBLE && !cli->refusal);
-}
-
 kp_status kp_plan_there(kp_cli *cli, bool reserve, kp_plan **ret, kp_err *err)
 {
     const kp_values *values = &cli->values;
@@ -48,7 +41,9 @@ kp_status kp_plan_there(kp_cli *cli, bool reserve, kp_plan **ret, kp_err *err)
     for (;;) {
         kp_status status = kp_cli_call(cli, KP_WIRE_PLAN_REQUEST, &request, KP_WIRE_PLAN, &reply, err);
         if (!status) break;
-        if (!may_come_free(status, cli) || kp_now_s() + 1 > end) return kp_file_at(status, file.path, err);
+        /* Only a conflict goes away by waiting. After KP_RETRY the outcome is not known: asking anew
+         * could reserve twice. */
+        if (status != KP_CONFLICT || kp_now_s() + 1 > end) return kp_file_at(status, file.path, err);
         kp_progress_show(&progress, "waiting for GPUs", 0, 0);
         kp_cli_sleep(1);
     }

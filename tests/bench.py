@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+"""Seconds, memory and ratios on fixed cases, a line each: bench.py BUILD.
+
+Whole processes, best of 20 (a busy machine only ever adds). The rows also go to build/bench.json.
+A figure stands beside its target; missing it is said, and the exit code is 1."""
+import json
+import os
+import subprocess
+import sys
+import time
+
+RUNS = 20
+MODELS = "tests/data/models"
+CLUSTER = "4x8xH100-80G"
+
+# name, command behind `kplan`, target in seconds
+CASES = [
+    ("startup", ["version"], 0.005),
+    ("summary-resnet50", ["summary", f"{MODELS}/resnet50.json"], None),
+    ("explain-resnet50", ["explain", f"{MODELS}/resnet50.json"], 0.020),
+    ("explain-transformer", ["explain", f"{MODELS}/transformer.json"], None),
+    ("plan-dense-32", ["plan", f"{MODELS}/dense.json", "--cluster", CLUSTER], None),
+    ("plan-transformer-32", ["plan", f"{MODELS}/transformer.json", "--cluster", CLUSTER], None),
+    ("plan-resnet50-32", ["plan", f"{MODELS}/resnet50.json", "--cluster", CLUSTER, "--batch", "256"], 0.200),
+]
+
+
+def run_once(argv):
+    """Seconds, exit code and peak bytes of one process."""
+    start = time.perf_counter()
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return seconds, process.returncode, usage.ru_maxrss * 1024
+
+
+def measure(kplan, name, args, target):
+    runs = [run_once([kplan] + args) for _ in range(RUNS)]
+    seconds = min(r[0] for r in runs)
+    row = {"name": name, "seconds": seconds, "instructions": None,
+           "peak_rss_bytes": max(r[2] for r in runs), "gap": None, "value": None, "unit": None}
+    failed = [r[1] for r in runs if r[1] not in (0, 2)]
+    if args[0] == "plan" and not failed:
+        plan = json.loads(subprocess.run([kplan] + args + ["--json", "--timing"], check=True,
+                                         capture_output=True).stdout)
+        row["gap"] = plan["bound"]["gap"]
+        row["value"] = plan["search"]["candidates"] / max(plan["search"]["seconds"], 1e-9)
+        row["unit"] = "candidates/s"
+    if failed:
+        return row, f"{name}: kplan ended with {failed[0]}"
+    if target and seconds > target:
+        return row, f"{name}: {seconds * 1e3:.1f} ms, the target is {target * 1e3:.0f} ms"
+    return row, None
+
+
+def line(row, target):
+    text = f"{row['name']:<22} {row['seconds'] * 1e3:8.2f} ms"
+    text += f"  (target {target * 1e3:3.0f} ms)" if target else " " * 17
+    text += f"  {row['peak_rss_bytes'] / 2**20:6.1f} MiB"
+    if row["gap"] is not None:
+        text += f"  gap {row['gap'] * 100:.1f} %"
+    if row["value"] is not None:
+        text += f"  {row['value']:,.0f} {row['unit']}"
+    return text
+
+
+def main():
+    kplan = os.path.join(sys.argv[1], "kplan")
+    rows, misses = [], []
+    for name, args, target in CASES:
+        row, miss = measure(kplan, name, args, target)
+        rows.append(row)
+        print(line(row, target), flush=True)
+        if miss:
+            misses.append(miss)
+    # How many plans a second one process after the other makes: what a scheduler's script sees.
+    dense = next(r for r in rows if r["name"] == "plan-dense-32")
+    rows.append({"name": "plans-a-second", "seconds": None, "instructions": None, "peak_rss_bytes": None,
+                 "gap": None, "value": 1 / dense["seconds"], "unit": "plans/s"})
+    print(f"{'plans-a-second':<22} {1 / dense['seconds']:8.1f} plans/s (the Dense model, a process each)")
+    os.makedirs("build", exist_ok=True)
+    with open("build/bench.json", "w", encoding="utf-8") as out:
+        json.dump({"rows": rows}, out, indent=1)
+        out.write("\n")
+    for miss in misses:
+        print(f"bench: {miss}", file=sys.stderr)
+    return 1 if misses else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
