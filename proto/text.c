@@ -313,6 +313,12 @@ bool kp_text_ok(const char *text, size_t len)
     return true;
 }
 
+bool kp_word_ok(const char *text, size_t max)
+{
+    size_t len = strlen(text);
+    return len >= 1 && len <= max && kp_text_ok(text, len) && !strpbrk(text, "\n\t");
+}
+
 /* Edit distance of two short names; longer ones count as far. */
 static unsigned distance(const char *a, const char *b)
 {

@@ -55,6 +55,8 @@ size_t kp_utf8_len(const char *text, size_t len);
 
 /* True if text is valid UTF-8 without control bytes other than tab and newline. */
 bool kp_text_ok(const char *text, size_t len);
+/* True for 1 to max bytes of such text without tab and newline: an id, a name. */
+bool kp_word_ok(const char *text, size_t max);
 
 /* The name in `names` that is nearest to `name` (edit distance at most 2 and less than half of
  * it), for "did you mean"; NULL if none is near. */

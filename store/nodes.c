@@ -16,6 +16,15 @@ kp_status kp_store_revision(kp_store *store, uint64_t *ret, kp_err *err)
     return status;
 }
 
+kp_status kp_revision_raise(kp_store *store, uint64_t revision, kp_err *err)
+{
+    const kp_sql_arg args[] = {
+        kp_sql_text(":name", "revision"),
+        kp_sql_int(":value", (int64_t)revision),
+    };
+    return kp_sql_do(store, KP_SQL_COUNTER_RAISE, args, KP_LEN(args), NULL, err);
+}
+
 static kp_status gpu_put(kp_store *store, const char *node, const kp_gpu *gpu, kp_err *err)
 {
     const kp_sql_arg args[] = {
@@ -53,15 +62,11 @@ static kp_status node_row_put(kp_store *store, const kp_node *node, uint64_t rev
 static kp_status node_put(kp_store *store, const kp_node *node, uint64_t revision, int64_t now_ms,
                           kp_err *err)
 {
-    const kp_sql_arg counter[] = {
-        kp_sql_text(":name", "revision"),
-        kp_sql_int(":value", (int64_t)revision),
-    };
     const kp_sql_arg drop[] = {kp_sql_text(":node", node->name)};
     KP_TRY(node_row_put(store, node, revision, now_ms, err));
     KP_TRY(kp_sql_do(store, KP_SQL_GPUS_DROP, drop, KP_LEN(drop), NULL, err));
     for (uint32_t i = 0; i < node->n_gpus; i++) KP_TRY(gpu_put(store, node->name, &node->gpus[i], err));
-    KP_TRY(kp_sql_do(store, KP_SQL_COUNTER_RAISE, counter, KP_LEN(counter), NULL, err));
+    KP_TRY(kp_revision_raise(store, revision, err));
     char detail[96];
     snprintf(detail, sizeof(detail), "revision %llu, %u GPUs, %s", (unsigned long long)revision,
              node->n_gpus, kp_node_state_names[node->state]);

@@ -149,6 +149,7 @@ static kp_status plan_commit(kp_store *store, const kp_store_commit_args *c, uin
     KP_TRY(plan_put(store, c, err));
     KP_TRY(lease_put(store, c, *fence, err));
     if (c->request) KP_TRY(request_put(store, c, err));
+    KP_TRY(kp_revision_raise(store, c->plan->cluster.revision, err));
     return kp_store_audit(store, c->now_ms, c->owner, "plan.commit", c->plan->id, c->lease, err);
 }
 

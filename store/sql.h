@@ -87,6 +87,9 @@ kp_status kp_store_upgrade(kp_store *store, const kp_store_step *steps, size_t n
 
 /* ---- between the files of this folder ---- */
 
+/* The revision counter is at least `revision` from now on. */
+kp_status kp_revision_raise(kp_store *store, uint64_t revision, kp_err *err);
+
 /* GPUs and times of a lease row (KP_SQL_LEASE_GET's columns) into *ret. */
 kp_status kp_lease_read(sqlite3_stmt *row, kp_arena *arena, kp_lease *ret, kp_err *err);
 kp_status kp_lease_gpus(kp_store *store, kp_arena *arena, kp_lease *ret, kp_err *err);

@@ -34,7 +34,7 @@ void kp_store_undo(kp_store *store);
 
 /* ---- counters ---- */
 
-/* The last cluster revision that was stored; kp_store_node_put raises it. */
+/* The highest cluster revision that stands in the store; nodes and plans raise it. */
 kp_status kp_store_revision(kp_store *store, uint64_t *ret, kp_err *err);
 
 /* ---- nodes ---- */

@@ -38,7 +38,7 @@ static kp_status restore(kp_daemon *d, const kp_job_start *start, kp_err *err)
 {
     double now_s = kp_now_s();
     KP_TRY(kp_fleet_restore(&d->fleet, &start->nodes, err));
-    if (d->fleet.n) d->fleet.revision += REVISION_LEAP;
+    if (d->fleet.revision) d->fleet.revision += REVISION_LEAP;
     for (uint32_t i = 0; i < start->n_fences; i++)
         KP_TRY(kp_book_fence_put(&d->book, start->fences[i].gpu, start->fences[i].fence, err));
     for (uint32_t i = 0; i < start->n_leases; i++) {
@@ -165,7 +165,10 @@ static void take_jobs(kp_daemon *d)
 {
     kp_job *job;
     for (int i = 0; i < JOBS_A_TURN && (job = kp_actor_take(d->storer)); i++) take_store_job(d, job);
-    while ((job = kp_actor_take(d->searcher))) kp_request_job(d, job);
+    while ((job = kp_actor_take(d->searcher))) {
+        d->searching = false;
+        kp_request_job(d, job);
+    }
 }
 
 /* ---- frames ---- */
@@ -178,6 +181,9 @@ void kp_daemon_noise(kp_daemon *d, const kp_peer *peer, const kp_err *why)
             !memcmp(d->noise[i].peer.id, peer->id, peer->len) &&
             now_s - d->noise[i].told_s < NOISE_EVERY_S)
             return;
+    /* Whoever comes back as somebody new each time is heard 64 times a minute, not more. */
+    double oldest_s = d->noise[d->next_noise].told_s;
+    if (oldest_s > 0 && now_s - oldest_s < NOISE_EVERY_S) return;
     d->noise[d->next_noise].peer = *peer;
     d->noise[d->next_noise].told_s = now_s;
     d->next_noise = (d->next_noise + 1) % KP_NOISE_PEERS;

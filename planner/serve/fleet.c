@@ -47,20 +47,13 @@ static void set_state(kp_fleet *fleet, kp_fleet_node *node, kp_node_state state)
 
 /* ---- what an inventory may not be ---- */
 
-/* One line of text, 1 to max bytes. */
-static bool word_ok(const char *text, size_t max)
-{
-    size_t len = strlen(text);
-    return len >= 1 && len <= max && kp_text_ok(text, len) && !strpbrk(text, "\n\t");
-}
-
 static kp_status gpu_sane(const kp_node *node, uint32_t i, kp_err *err)
 {
     const kp_gpu *gpu = &node->gpus[i];
     const char *why = NULL;
-    if (!word_ok(gpu->uuid, 96))
+    if (!kp_word_ok(gpu->uuid, 96))
         why = "its UUID is empty, too long or no text";
-    else if (!word_ok(gpu->name, 128))
+    else if (!kp_word_ok(gpu->name, 128))
         why = "its name is empty, too long or no text";
     else if (gpu->total_bytes == 0 || gpu->total_bytes > KP_GPU_BYTES_MAX)
         why = "its memory is none or past 16 TiB";

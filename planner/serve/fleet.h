@@ -28,6 +28,7 @@ typedef struct kp_fleet_node {
     kp_node_state shown; /* the state that was logged last */
     bool dirty;        /* changed since it was given to the store */
     bool storing;      /* a put is on its way */
+    double store_after_s; /* not before: the last put failed */
     uint64_t revision; /* of its last change */
 } kp_fleet_node;
 

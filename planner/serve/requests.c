@@ -125,12 +125,6 @@ static size_t bytes_waiting(const kp_daemon *d)
     return bytes;
 }
 
-static bool id_ok(const char *id)
-{
-    size_t len = strlen(id);
-    return len >= 1 && len <= 128 && kp_text_ok(id, len);
-}
-
 /* The digest covers what was asked: the type and the exact bytes. */
 static void make_digest(kp_request *r)
 {
@@ -184,7 +178,7 @@ void kp_request_admit(kp_daemon *d, kp_request *r)
     }
     kp_random_id("rq_", fresh);
     if (!r->id) r->id = kp_arena_str(&r->arena, fresh);
-    if (!r->id || !id_ok(r->id)) {
+    if (!r->id || !kp_word_ok(r->id, 128)) {
         turn_away(d, r, KP_INPUT, "a request's id is not 1 to 128 bytes of text");
         return;
     }
@@ -224,7 +218,9 @@ void kp_request_job(kp_daemon *d, kp_job *job)
         if (d->requests[i]->number == job->request) r = d->requests[i];
     if (r) {
         r->out--;
-        kinds[kind_of(r->frame.type)].job(d, r, job);
+        /* Refused meanwhile: only what has consequences is followed up. */
+        bool idle = job->kind == KP_JOB_FIND || job->kind == KP_JOB_PLAN;
+        if (r->stage != KP_STAGE_OVER || !idle) kinds[kind_of(r->frame.type)].job(d, r, job);
         if (r->stage == KP_STAGE_OVER && r->out == 0) drop(d, r);
     }
     kp_job_free(job);

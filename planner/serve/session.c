@@ -7,6 +7,8 @@
 
 #include <inttypes.h>
 
+#define STORE_AGAIN_S 10.0
+
 static kp_envelope envelope(const kp_daemon *d, const char *id, uint64_t session)
 {
     kp_envelope ret;
@@ -49,6 +51,28 @@ kp_status kp_session_send(kp_daemon *d, const char *name, kp_wire_type type, con
     if (status != KP_LOST) return status;
     kp_fleet_lost(&d->fleet, node);
     return kp_fail(err, KP_LOST, "node '%s' closed its connection", name);
+}
+
+/* One put a node at a time: changes that come meanwhile go with the next. */
+static void store_node(kp_daemon *d, kp_fleet_node *node)
+{
+    kp_job *job = kp_job_new(KP_JOB_NODE_PUT, 0, kp_now_unix_ms());
+    if (!job) return;
+    kp_buf packed;
+    kp_buf_init(&packed, 0);
+    kp_status status = kp_schema_pack(&kp_schema_node, &node->node, &packed, NULL);
+    if (status == KP_OK)
+        status = kp_schema_unpack(&kp_schema_node, packed.data, packed.len, &job->arena,
+                                  &job->node.node, NULL);
+    kp_buf_release(&packed);
+    job->node.revision = node->revision;
+    if (status != KP_OK) {
+        kp_job_free(job);
+        return;
+    }
+    if (kp_daemon_store(d, job, NULL) != KP_OK) return;
+    node->dirty = false;
+    node->storing = true;
 }
 
 /* ---- HELLO ---- */
@@ -95,6 +119,7 @@ static void take_hello(kp_daemon *d, const kp_frame *frame)
            node->name, node->node.n_gpus, node->node.simulated ? ", simulated" : "", node->session,
            hello->version ? hello->version : "?");
     node->shown = KP_NODE_READY;
+    if (node->dirty && !node->storing) store_node(d, node);
     welcome(d, frame, node);
 }
 
@@ -176,7 +201,7 @@ void kp_session_fence(kp_daemon *d, const kp_book_lease *lease)
 
 /* ---- time ---- */
 
-static void tell_state(kp_daemon *d, kp_fleet_node *node, double now_s)
+static void tell_state(kp_fleet_node *node, double now_s)
 {
     if (node->shown == node->node.state) return;
     node->shown = node->node.state;
@@ -185,29 +210,6 @@ static void tell_state(kp_daemon *d, kp_fleet_node *node, double now_s)
     else
         kp_log(KP_LOG_WARN, "node '%s' is %s: silent for %.1f s", node->name,
                kp_node_state_names[node->shown], now_s - node->heard_s);
-    (void)d;
-}
-
-/* One put a node at a time: changes that come meanwhile go with the next. */
-static void store_node(kp_daemon *d, kp_fleet_node *node)
-{
-    kp_job *job = kp_job_new(KP_JOB_NODE_PUT, 0, kp_now_unix_ms());
-    if (!job) return;
-    kp_buf packed;
-    kp_buf_init(&packed, 0);
-    kp_status status = kp_schema_pack(&kp_schema_node, &node->node, &packed, NULL);
-    if (status == KP_OK)
-        status = kp_schema_unpack(&kp_schema_node, packed.data, packed.len, &job->arena,
-                                  &job->node.node, NULL);
-    kp_buf_release(&packed);
-    job->node.revision = node->revision;
-    if (status != KP_OK) {
-        kp_job_free(job);
-        return;
-    }
-    if (kp_daemon_store(d, job, NULL) != KP_OK) return;
-    node->dirty = false;
-    node->storing = true;
 }
 
 void kp_session_tick(kp_daemon *d, double now_s)
@@ -215,8 +217,8 @@ void kp_session_tick(kp_daemon *d, double now_s)
     kp_fleet_tick(&d->fleet, now_s);
     for (size_t i = 0; i < d->fleet.n; i++) {
         kp_fleet_node *node = d->fleet.nodes[i];
-        tell_state(d, node, now_s);
-        if (node->dirty && !node->storing) store_node(d, node);
+        tell_state(node, now_s);
+        if (node->dirty && !node->storing && now_s >= node->store_after_s) store_node(d, node);
     }
 }
 
@@ -224,9 +226,10 @@ void kp_session_job(kp_daemon *d, kp_job *job)
 {
     kp_fleet_node *node = kp_fleet_find(&d->fleet, job->node.node.name);
     if (node) node->storing = false;
-    if (job->status != KP_OK) {
-        kp_log_err(KP_LOG_ERROR, &job->err);
-        /* A full disk: the next change of the node tries again. */
+    if (job->status != KP_OK) kp_log_err(KP_LOG_ERROR, &job->err);
+    if (job->status != KP_OK && node) { /* a full disk may have room again later */
+        node->dirty = true;
+        node->store_after_s = kp_now_s() + STORE_AGAIN_S;
     }
     kp_job_free(job);
 }

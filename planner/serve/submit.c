@@ -9,6 +9,7 @@
 #include <math.h>
 
 #define SEARCH_S_MAX 120.0
+#define LEASE_ID_LEN 19
 #define LEASE_S_MIN  1.0
 #define LEASE_S_MAX  (30 * 86400.0)
 
@@ -35,8 +36,8 @@ static kp_status check(const kp_request *r, kp_err *err)
         return kp_fail(err, KP_USAGE, "a plan needs at least one node and one GPU on it");
     if (isfinite(lease_s) && (lease_s < LEASE_S_MIN || lease_s > LEASE_S_MAX))
         return kp_fail(err, KP_USAGE, "a lease lasts 1 s to 30 days");
-    if (strlen(owner_of(r)) > 128 || !kp_text_ok(owner_of(r), strlen(owner_of(r))))
-        return kp_fail(err, KP_USAGE, "an owner is at most 128 bytes of text");
+    if (!kp_word_ok(owner_of(r), 128))
+        return kp_fail(err, KP_USAGE, "an owner is a name of at most 128 bytes");
     return KP_OK;
 }
 
@@ -112,7 +113,7 @@ void kp_submit_next(kp_daemon *d)
 {
     for (uint32_t i = 0; i < d->n_requests && !d->searching; i++) {
         kp_request *r = d->requests[i];
-        if (r->stage != KP_STAGE_QUEUE) continue;
+        if (r->stage != KP_STAGE_QUEUE || r->gone) continue;
         if (send_search(d, r, &r->err) != KP_OK) fail(d, r, NULL);
     }
 }
@@ -141,6 +142,7 @@ static kp_status hold(kp_daemon *d, kp_request *r, double lease_s, kp_err *err)
     if (!gpus) return kp_nomem(err);
     for (uint32_t i = 0; i < r->plan.n_ranks; i++) gpus[i] = r->plan.ranks[i].gpu;
     kp_random_id("ls_", r->lease_id);
+    r->lease_id[LEASE_ID_LEN] = 0; /* 64 random bits are enough, and fit a line */
     const kp_lease lease = {.id = r->lease_id,
                             .plan = r->plan.id,
                             .owner = owner_of(r),
@@ -183,7 +185,6 @@ static void commit(kp_daemon *d, kp_request *r)
 
 static void searched(kp_daemon *d, kp_request *r, kp_job *job)
 {
-    d->searching = false;
     r->stage = r->gone ? KP_STAGE_OVER : KP_STAGE_QUEUE;
     if (r->gone) return;
     r->err = job->err;

@@ -127,6 +127,13 @@ static bool unusable(const kp_request *r)
                             r->verdict.verdict == KP_VERDICT_INCONCLUSIVE);
 }
 
+/* A sample that passed proves less than what may be there already: only its failure is kept. */
+static bool counts(const kp_request *r)
+{
+    const kp_wire_verify_request *wire = is_submit(r) ? NULL : r->frame.payload;
+    return !wire || !wire->sample || r->verdict.verdict == KP_VERDICT_FAILED;
+}
+
 static void store_verdict(kp_daemon *d, kp_request *r)
 {
     int64_t now_ms = kp_now_unix_ms();
@@ -135,7 +142,7 @@ static void store_verdict(kp_daemon *d, kp_request *r)
     kp_job *job = status == KP_OK ? kp_job_new(KP_JOB_FINISH, r->number, now_ms) : NULL;
     if (unusable(r)) say_why(r);
     if (job) {
-        job->finish.verdict = &r->verdict;
+        job->finish.verdict = counts(r) ? &r->verdict : NULL;
         job->finish.release = unusable(r) && r->lease_id[0] ? r->lease_id : NULL;
         job->finish.request = r->id;
         status = pack_reply(r, unusable(r), &job->finish.done, &r->err);
@@ -166,7 +173,7 @@ static void finished(kp_daemon *d, kp_request *r, kp_job *job)
         fail(d, r);
         return;
     }
-    kp_log(KP_LOG_INFO, "plan %s: %s, %.0f %% of the weights%s%s", r->plan.id,
+    kp_log(KP_LOG_INFO, "plan %s: %s, %.1f %% of the weights%s%s", r->plan.id,
            kp_verdict_names[r->verdict.verdict], r->verdict.covered * 100,
            r->run.failure ? ": " : "", r->run.failure ? r->run.failure : "");
     if (!is_submit(r)) {
