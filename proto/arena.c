@@ -12,6 +12,7 @@
 #define KP_ARENA_BLOCK_BYTES (256u << 10)
 #endif
 #define KP_ARENA_ALIGN 16u
+#define KP_ARENA_SPARE_BYTES ((size_t)64 << 20) /* rewound blocks kept for the next candidate */
 
 struct kp_arena_block {
     kp_arena_block *older;
@@ -27,16 +28,47 @@ void kp_arena_init(kp_arena *arena, size_t limit_bytes)
 void kp_arena_release(kp_arena *arena)
 {
     kp_arena_rewind(arena, (kp_arena_mark){0});
+    while (arena->spare) {
+        kp_arena_block *block = arena->spare;
+        arena->spare = block->older;
+        free(block);
+    }
+    arena->spare_bytes = 0;
+}
+
+/* The block that was rewound last, if it is large enough: candidates that follow each other need
+ * the same blocks in the same order, and fresh pages cost more than the work in them. */
+static kp_arena_block *block_again(kp_arena *arena, size_t need)
+{
+    kp_arena_block *block = arena->spare;
+    if (!block || block->size < need) return NULL;
+    arena->spare = block->older;
+    arena->spare_bytes -= block->size;
+    return block;
 }
 
 static kp_arena_block *block_new(kp_arena *arena, size_t need)
 {
     size_t size = need > KP_ARENA_BLOCK_BYTES ? need : KP_ARENA_BLOCK_BYTES;
-    kp_arena_block *block = malloc(sizeof(*block) + size);
+    kp_arena_block *block = block_again(arena, need);
+    if (block) size = block->size;
+    else block = malloc(sizeof(*block) + size);
     if (!block) return NULL;
     *block = (kp_arena_block){.older = arena->last, .size = size};
     arena->last = block;
     return block;
+}
+
+static void block_done(kp_arena *arena, kp_arena_block *block)
+{
+    bool spare = KP_ARENA_BLOCK_BYTES && block->size <= KP_ARENA_SPARE_BYTES - arena->spare_bytes;
+    if (!spare) {
+        free(block);
+        return;
+    }
+    block->older = arena->spare;
+    arena->spare = block;
+    arena->spare_bytes += block->size;
 }
 
 void *kp_arena_alloc(kp_arena *arena, size_t count, size_t size)
@@ -97,7 +129,7 @@ void kp_arena_rewind(kp_arena *arena, kp_arena_mark mark)
     while (arena->last != mark.last) {
         kp_arena_block *block = arena->last;
         arena->last = block->older;
-        free(block);
+        block_done(arena, block);
     }
     if (arena->last) arena->last->used = mark.block_used;
     arena->used_bytes = mark.used_bytes;

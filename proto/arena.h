@@ -15,6 +15,8 @@ typedef struct kp_arena_block kp_arena_block;
 
 typedef struct kp_arena {
     kp_arena_block *last; /* newest block, linked to older ones */
+    kp_arena_block *spare; /* rewound blocks, for use again */
+    size_t spare_bytes;
     size_t used_bytes;    /* handed out since init, less what was rewound */
     size_t limit_bytes;   /* used_bytes never passes it */
     uint64_t calls;       /* allocations so far */

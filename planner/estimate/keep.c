@@ -47,30 +47,41 @@ static bool cudnn_takes(const kp_keep *keep, const kp_graph_op *op)
     return keep->training->rnn == KP_RNN_CUDNN && cell && op->attr.activation == KP_ACT_TANH;
 }
 
+/* [steps, batch, width], `copies` of it in front where more than one; NULL: out of memory. */
+static const kp_shape *step_shape(kp_keep *keep, uint64_t copies, uint64_t steps, uint64_t batch, uint64_t width)
+{
+    kp_shape *shape = KP_NEW(keep->arena, kp_shape, 1);
+    if (!shape) return NULL;
+    int64_t dims[] = {(int64_t)copies, (int64_t)steps, (int64_t)batch, (int64_t)width};
+    shape->rank = copies > 1 ? 4 : 3;
+    memcpy(shape->dim, dims + 4 - shape->rank, shape->rank * sizeof(*dims));
+    return shape;
+}
+
+static uint64_t cell_width(const kp_keep *keep, const kp_graph_op *o, uint64_t steps)
+{
+    if (o->attr.cell != KP_CELL_CONV_LSTM && o->attr.units) return o->attr.units;
+    uint64_t rows = o->attr.return_sequences ? kp_mul_u64(steps, keep->sizes->micro_batch) : keep->sizes->micro_batch;
+    return kp_sizes_tensor_elems(keep->sizes, o->out[0]) / kp_max_u64(rows, 1);
+}
+
 bool kp_keep_rnn(kp_keep *keep, uint32_t op)
 {
     const kp_graph_op *o = &keep->graph->ops[op];
-    const kp_tensor *y = &keep->graph->tensors[o->out[0]];
+    kp_dtype own = keep->graph->tensors[o->out[0]].dtype;
     bool cudnn = cudnn_takes(keep, o);
-    uint64_t batch = keep->sizes->micro_batch, steps = kp_max_u64(o->attr.steps, 1);
-    uint64_t rows = kp_mul_u64(steps, batch), width = o->attr.units;
-    if (o->attr.cell == KP_CELL_CONV_LSTM || !width) {
-        uint64_t elems = kp_sizes_tensor_elems(keep->sizes, o->out[0]);
-        width = o->attr.return_sequences ? elems / kp_max_u64(rows, 1) : elems / kp_max_u64(batch, 1);
-    }
-    uint64_t sequence = kp_mul_u64(rows, width);
-    kp_dtype dtype = cudnn ? KP_FLOAT32 : y->dtype;
-    uint8_t buffers = cudnn ? cudnn_buffers[o->attr.cell] : loop_buffers[o->attr.cell];
-    kp_shape shape = {.rank = 4, .dim = {buffers, (int64_t)steps, (int64_t)batch, (int64_t)width}};
+    kp_dtype dtype = cudnn ? KP_FLOAT32 : own;
+    uint64_t copies = cudnn ? cudnn_buffers[o->attr.cell] : loop_buffers[o->attr.cell];
+    uint64_t batch = keep->sizes->micro_batch, steps = kp_max_u64(o->attr.steps, 1), width = cell_width(keep, o, steps);
+    const kp_shape *many = step_shape(keep, copies, steps, batch, width), *one = step_shape(keep, 1, steps, batch, width);
+    if (!many || !one) return false;
+    uint64_t elems = kp_mul_u64(kp_mul_u64(steps, batch), width), bytes = kp_mul_u64(elems, kp_dtype_bytes(own));
     const char *what = cudnn ? "reserve space of cuDNN" : "gates and states of every step";
-    kp_extra gates = {op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, what, shape, dtype,
-                      kp_mul_u64(kp_mul_u64(buffers, sequence), kp_dtype_bytes(dtype))};
+    kp_extra gates = {op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, what, many, dtype,
+                      kp_mul_u64(kp_mul_u64(elems, copies), kp_dtype_bytes(dtype))};
+    kp_extra all = {op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "output of every step", one, own, bytes};
+    kp_extra flow = {op, KP_EXTRA_BACKWARD, KP_CAT_TEMPORARY, "gradient of every step", one, own, bytes};
     if (!kp_keep_extra(keep, gates)) return false;
-    shape = (kp_shape){.rank = 3, .dim = {(int64_t)steps, (int64_t)batch, (int64_t)width}};
-    uint64_t one = kp_mul_u64(sequence, kp_dtype_bytes(y->dtype));
-    kp_extra flow = {op, KP_EXTRA_BACKWARD, KP_CAT_TEMPORARY, "gradient of every step", shape,
-                     y->dtype, one};
-    kp_extra all = {op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "output of every step", shape, y->dtype, one};
     if (!o->attr.return_sequences && !kp_keep_extra(keep, all)) return false;
     return kp_keep_extra(keep, flow);
 }

@@ -24,7 +24,7 @@ typedef struct kp_extra {
     kp_extra_when when;
     kp_category category;
     const char *what;
-    kp_shape shape;
+    const kp_shape *shape;
     kp_dtype dtype;
     uint64_t bytes;
 } kp_extra;

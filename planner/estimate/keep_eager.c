@@ -60,7 +60,7 @@ static bool add_bytes(kp_keep *keep, uint32_t op, kp_extra_when when, kp_categor
                       const char *what, kp_dtype dtype, uint64_t bytes)
 {
     uint32_t y = keep->graph->ops[op].out[0];
-    kp_extra made = {op, when, category, what, kp_sizes_tensor(keep->sizes, y), dtype, bytes};
+    kp_extra made = {op, when, category, what, &keep->sizes->tensors[y], dtype, bytes};
     return kp_keep_extra(keep, made);
 }
 
@@ -68,7 +68,7 @@ static bool keep_extras(kp_keep *keep, uint32_t op, kp_keep_rule rule)
 {
     uint32_t y = keep->graph->ops[op].out[0];
     kp_dtype dtype = keep->graph->tensors[y].dtype;
-    kp_shape shape = kp_sizes_tensor(keep->sizes, y);
+    kp_shape shape = keep->sizes->tensors[y];
     uint64_t elems = kp_shape_elems(shape, 1), bytes = kp_mul_u64(elems, kp_dtype_bytes(dtype));
     uint64_t last = shape.rank ? kp_max_u64((uint64_t)shape.dim[shape.rank - 1], 1) : 1;
     return add_bytes(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, rule.mask == 8 ? "indices" : "mask",

@@ -172,7 +172,7 @@ static uint32_t under_padding(const kp_keep *keep, const kp_graph_op *op, uint64
         below = &g->ops[g->tensors[root].op];
         padded = true;
     }
-    kp_shape shape = kp_sizes_tensor(keep->sizes, root);
+    kp_shape shape = keep->sizes->tensors[root];
     unsigned first = op->attr.channels_first ? 2 : 1;
     bool conv = op->op == KP_OP_CONV || op->op == KP_OP_CONV_DEPTHWISE;
     bool any = false;
@@ -214,7 +214,7 @@ static bool extra(kp_keep *keep, uint32_t op, kp_extra_when when, kp_category ca
                   uint32_t tensor, uint64_t times, kp_dtype dtype)
 {
     uint64_t elems = kp_sizes_tensor_elems(keep->sizes, tensor);
-    kp_extra made = {op, when, category, what, kp_sizes_tensor(keep->sizes, tensor), dtype,
+    kp_extra made = {op, when, category, what, &keep->sizes->tensors[tensor], dtype,
                      kp_mul_u64(kp_mul_u64(elems, kp_dtype_bytes(dtype)), times)};
     return kp_keep_extra(keep, made);
 }
@@ -226,8 +226,8 @@ static bool pool_extras(kp_keep *keep, uint32_t op)
     uint32_t x = keep->root[o->in[0]];
     kp_dtype dtype = g->tensors[x].dtype;
     bool relu = g->ops[g->tensors[x].op].op == KP_OP_RELU && kp_keep_inside(keep, g->tensors[x].op);
-    if (relu && !extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "zeros of the ReLU and of the pooling's gradient",
-                       x, 2, dtype))
+    if (relu && !(extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "zeros of the ReLU before", x, 1, dtype) &&
+                  extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "zeros of the pooling's gradient", x, 1, dtype)))
         return false;
     return extra(keep, op, KP_EXTRA_BACKWARD, KP_CAT_TEMPORARY, "window positions", o->out[0], 5, KP_INT32);
 }
@@ -235,7 +235,7 @@ static bool pool_extras(kp_keep *keep, uint32_t op)
 static bool norm_extras(kp_keep *keep, uint32_t op)
 {
     uint32_t y = keep->graph->ops[op].out[0];
-    kp_shape shape = kp_sizes_tensor(keep->sizes, y);
+    kp_shape shape = keep->sizes->tensors[y];
     uint64_t channels = shape.rank ? (uint64_t)shape.dim[shape.rank - 1] : 1;
     bool few = channels && kp_shape_elems(shape, 1) / channels < FEW_ROWS;
     return !few || extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "input less its mean", y, 1, KP_FLOAT32);
@@ -245,9 +245,9 @@ static bool table_extras(kp_keep *keep, uint32_t op)
 {
     const kp_graph_op *o = &keep->graph->ops[op];
     if (!kp_keep_trains(keep->graph, o)) return true;
-    kp_shape shape = kp_sizes_weight(keep->sizes, o->weights[0]);
+    const kp_shape *shape = &keep->sizes->weights[o->weights[0]];
     kp_extra made = {op, KP_EXTRA_START, KP_CAT_GRADIENTS, "dense gradient of the table", shape, KP_FLOAT32,
-                     kp_mul_u64(kp_shape_elems(shape, 1), 4)};
+                     kp_mul_u64(kp_shape_elems(*shape, 1), 4)};
     return kp_keep_extra(keep, made);
 }
 

@@ -164,34 +164,45 @@ static void host_bytes(const kp_tape *tape, const kp_training *training, kp_memo
     m->host_bytes = kp_add_u64(m->host_runtime_bytes, kp_add_u64(weights, m->host_data_bytes));
 }
 
-kp_status kp_memory_replay(const kp_tape *tape, const kp_training *training, const kp_device *device,
-                           kp_arena *arena, kp_memory *ret, kp_err *err)
+/* The other schedule of XLA, which only moves the bounds. */
+static kp_status run_late(const kp_tape *tape, const kp_training *training, kp_arena *arena, replay *late, kp_err *err)
+{
+    kp_arena_mark mark = kp_arena_tell(arena);
+    kp_tape other;
+    kp_status status = kp_tape_run(tape->graph, training, &tape->part, true, arena, &other, err);
+    late->tape = &other;
+    if (status == KP_OK) run(late);
+    late->tape = NULL;
+    kp_arena_rewind(arena, mark);
+    return status;
+}
+
+static kp_status measure(const kp_tape *tape, const kp_training *training, const kp_device *device, bool live,
+                         kp_arena *arena, kp_memory *ret, kp_err *err)
 {
     const kp_profile *p = kp_profile_of(training->framework);
+    bool both = p->xla && tape->part.strategy.pp == 1; /* XLA programs have no stages */
     replay r = {.tape = tape}, late = {0};
     kp_memory m = {0};
     run(&r);
-    bool both = p->xla && tape->part.strategy.pp == 1; /* schedules of XLA, which has no stages */
-    if (both) { /* the difference is in the bounds */
-        kp_arena_mark mark = kp_arena_tell(arena);
-        kp_tape other;
-        KP_TRY(kp_tape_run(tape->graph, training, &tape->part, true, arena, &other, err));
-        late.tape = &other;
-        run(&late);
-        late.tape = NULL;
-        kp_arena_rewind(arena, mark);
-    }
+    if (both) KP_TRY(run_late(tape, training, arena, &late, err));
     kp_outside o = kp_outside_of(tape, p, device);
     finish(&r, p, &o, &m);
     bounds(&r, both ? &late : NULL, p, &o, &m);
     uint64_t peak = kp_categories_sum(&m.peak);
     m.low_bytes = kp_min_u64(m.low_bytes, peak);
     m.high_bytes = kp_max_u64(m.high_bytes, peak);
-    KP_TRY(find_live(&r, arena, &m, err));
+    if (live) KP_TRY(find_live(&r, arena, &m, err));
     KP_TRY(layer_bytes(tape, training, arena, &m, err));
     host_bytes(tape, training, &m);
     *ret = m;
     return KP_OK;
+}
+
+kp_status kp_memory_replay(const kp_tape *tape, const kp_training *training, const kp_device *device,
+                           kp_arena *arena, kp_memory *ret, kp_err *err)
+{
+    return measure(tape, training, device, true, arena, ret, err);
 }
 
 kp_status kp_memory_of(const kp_graph *graph, const kp_training *training, const kp_part *part,
@@ -199,7 +210,7 @@ kp_status kp_memory_of(const kp_graph *graph, const kp_training *training, const
 {
     kp_tape tape;
     KP_TRY(kp_tape_make(graph, training, part, arena, &tape, err));
-    return kp_memory_replay(&tape, training, device, arena, ret, err);
+    return measure(&tape, training, device, false, arena, ret, err);
 }
 
 kp_verdict_fit kp_memory_fit(const kp_memory *memory, uint64_t usable_bytes)

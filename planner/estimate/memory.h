@@ -32,7 +32,7 @@ typedef struct kp_memory {
 kp_status kp_memory_replay(const kp_tape *tape, const kp_training *training,
                            const kp_device *device, kp_arena *arena, kp_memory *ret, kp_err *err);
 
-/* Tape and replay in one: the memory of a part. */
+/* Tape and replay in one: the memory of a part, without what is alive at the peak (the tape is gone). */
 kp_status kp_memory_of(const kp_graph *graph, const kp_training *training, const kp_part *part,
                        const kp_device *device, kp_arena *arena, kp_memory *ret, kp_err *err);
 

@@ -39,20 +39,6 @@ static void set_axes(const kp_graph *g, const kp_sizes *sizes, uint8_t *axes)
     }
 }
 
-kp_status kp_sizes_make(const kp_graph *graph, const kp_part *part, kp_arena *arena, kp_sizes *ret,
-                        kp_err *err)
-{
-    kp_sizes sizes = {graph, part->strategy.micro_batch, part->strategy.tp, part->cuts, NULL};
-    if (sizes.tp > 1 && sizes.cuts) {
-        uint8_t *axes = KP_NEW(arena, uint8_t, graph->n_weights);
-        if (!axes) return kp_nomem(err);
-        set_axes(graph, &sizes, axes);
-        sizes.weight_axis = axes;
-    }
-    *ret = sizes;
-    return KP_OK;
-}
-
 /* ---- tensors ---- */
 
 static unsigned channel_axis(const kp_sizes *sizes, const kp_tensor *tensor)
@@ -85,24 +71,9 @@ static kp_shape divided(const kp_sizes *sizes, uint32_t tensor, bool local)
     return shape;
 }
 
-kp_shape kp_sizes_tensor(const kp_sizes *sizes, uint32_t tensor)
-{
-    return divided(sizes, tensor, false);
-}
-
-uint64_t kp_sizes_tensor_elems(const kp_sizes *sizes, uint32_t tensor)
-{
-    return kp_shape_elems(divided(sizes, tensor, false), 1);
-}
-
-uint64_t kp_sizes_local_elems(const kp_sizes *sizes, uint32_t tensor)
-{
-    return kp_shape_elems(divided(sizes, tensor, true), 1);
-}
-
 /* ---- weights ---- */
 
-kp_shape kp_sizes_weight(const kp_sizes *sizes, uint32_t weight)
+static kp_shape divided_weight(const kp_sizes *sizes, uint32_t weight)
 {
     kp_shape shape = sizes->graph->weights[weight].shape;
     unsigned axis = sizes->weight_axis ? sizes->weight_axis[weight] : 0;
@@ -110,7 +81,46 @@ kp_shape kp_sizes_weight(const kp_sizes *sizes, uint32_t weight)
     return shape;
 }
 
+/* ---- all of them ---- */
+
+kp_status kp_sizes_make(const kp_graph *graph, const kp_part *part, kp_arena *arena, kp_sizes *ret,
+                        kp_err *err)
+{
+    kp_sizes sizes = {.graph = graph, .micro_batch = part->strategy.micro_batch, .tp = part->strategy.tp,
+                      .cuts = part->cuts};
+    kp_shape *tensors = KP_NEW(arena, kp_shape, graph->n_tensors);
+    kp_shape *weights = KP_NEW(arena, kp_shape, graph->n_weights);
+    if (!tensors || !weights) return kp_nomem(err);
+    if (sizes.tp > 1 && sizes.cuts) {
+        uint8_t *axes = KP_NEW(arena, uint8_t, graph->n_weights);
+        if (!axes) return kp_nomem(err);
+        set_axes(graph, &sizes, axes);
+        sizes.weight_axis = axes;
+    }
+    for (uint32_t i = 0; i < graph->n_tensors; i++) tensors[i] = divided(&sizes, i, false);
+    for (uint32_t i = 0; i < graph->n_weights; i++) weights[i] = divided_weight(&sizes, i);
+    sizes.tensors = tensors;
+    sizes.weights = weights;
+    *ret = sizes;
+    return KP_OK;
+}
+
+uint64_t kp_sizes_tensor_elems(const kp_sizes *sizes, uint32_t tensor)
+{
+    return kp_shape_elems(sizes->tensors[tensor], 1);
+}
+
+uint64_t kp_sizes_whole_elems(const kp_sizes *sizes, uint32_t tensor)
+{
+    return kp_shape_elems(sizes->graph->tensors[tensor].shape, sizes->micro_batch);
+}
+
+uint64_t kp_sizes_local_elems(const kp_sizes *sizes, uint32_t tensor)
+{
+    return kp_shape_elems(divided(sizes, tensor, true), 1);
+}
+
 uint64_t kp_sizes_weight_elems(const kp_sizes *sizes, uint32_t weight)
 {
-    return kp_shape_elems(kp_sizes_weight(sizes, weight), 1);
+    return kp_shape_elems(sizes->weights[weight], 1);
 }

@@ -16,6 +16,8 @@ typedef struct kp_sizes {
     uint32_t tp;
     const uint8_t *cuts;        /* NULL: nothing is cut */
     const uint8_t *weight_axis; /* of each weight: axis + 1 that is divided, 0 for none */
+    const kp_shape *tensors;    /* this rank's part of each tensor, batch bound; of each weight */
+    const kp_shape *weights;
 } kp_sizes;
 
 /* Fails with KP_NOMEM. */
@@ -25,15 +27,16 @@ kp_status kp_sizes_make(const kp_graph *graph, const kp_part *part, kp_arena *ar
 /* The row of an op's cut; NULL if the op is not cut. */
 const kp_shard_row *kp_sizes_row(const kp_sizes *sizes, uint32_t op);
 
-/* This rank's part of a tensor, the batch bound: whole dimensions, none per sample. */
-kp_shape kp_sizes_tensor(const kp_sizes *sizes, uint32_t tensor);
+/* Elements of this rank's part of a tensor. */
 uint64_t kp_sizes_tensor_elems(const kp_sizes *sizes, uint32_t tensor);
+
+/* Elements of the whole tensor. */
+uint64_t kp_sizes_whole_elems(const kp_sizes *sizes, uint32_t tensor);
 
 /* What the op itself writes, before its collective: differs where that gathers. */
 uint64_t kp_sizes_local_elems(const kp_sizes *sizes, uint32_t tensor);
 
-/* This rank's part of a weight under tensor parallelism (ZeRO not applied). */
-kp_shape kp_sizes_weight(const kp_sizes *sizes, uint32_t weight);
+/* Elements of this rank's part of a weight under tensor parallelism (ZeRO not applied). */
 uint64_t kp_sizes_weight_elems(const kp_sizes *sizes, uint32_t weight);
 
 #endif

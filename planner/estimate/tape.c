@@ -49,7 +49,14 @@ static kp_status lists(kp_taping *t)
     t->here = KP_NEW(t->arena, bool, g->n_weights);
     t->waiting = KP_NEW(t->arena, uint32_t, g->n_ops);
     t->waiting_key = KP_NEW(t->arena, uint32_t, g->n_ops);
-    bool ok = t->stored && t->next_ending && t->next_border && t->first_flow && t->ending && t->border &&
+    t->cap_buffers = t->cap_refs = 64 + 3 * (size_t)g->n_weights + 2 * (size_t)g->n_ops;
+    t->cap_events = 2 * t->cap_buffers;
+    t->cap_steps = 64 + 4 * (size_t)g->n_ops;
+    t->buffers = KP_NEW(t->arena, kp_tape_buffer, t->cap_buffers);
+    t->refs = KP_NEW(t->arena, uint32_t, t->cap_refs);
+    t->events = KP_NEW(t->arena, kp_tape_event, t->cap_events);
+    t->steps = KP_NEW(t->arena, kp_tape_step, t->cap_steps);
+    bool ok = t->buffers && t->refs && t->events && t->steps && t->stored && t->next_ending && t->next_border && t->first_flow && t->ending && t->border &&
               t->extra_stored && t->weight_grad && t->weight_copy && t->uses && t->left && t->here &&
               t->waiting && t->waiting_key;
     return ok ? KP_OK : kp_nomem(t->err);
@@ -103,7 +110,7 @@ void kp_tape_update(kp_taping *t)
             all = kp_add_u64(all, kp_taping_grad_bytes(t, w, &dtype) / kp_taping_shards(t, 1));
     }
     all = kp_mul_u64(all, copies);
-    kp_taping_new b = {KP_CAT_TEMPORARY, KP_NO, KP_NO, "update of all weights", {.rank = 1, .dim = {(int64_t)all}}, KP_UINT8, all};
+    kp_taping_new b = {KP_CAT_TEMPORARY, KP_NO, KP_NO, "update of all weights", NULL, KP_UINT8, all};
     kp_taping_drop(t, kp_taping_take(t, &b, 1));
     for (uint32_t w = 0; w < g->n_weights && !keras_sums; w++) kp_taping_drop(t, t->weight_grad[w]);
 }
@@ -117,7 +124,7 @@ static void save(kp_taping *t)
         bool divided = kp_taping_shards(t, 3) > 1 || (t->sizes.weight_axis && t->sizes.weight_axis[w]);
         uint64_t bytes = kp_mul_u64(kp_shape_elems(weight->shape, 1), kp_dtype_bytes(weight->dtype));
         if (t->here[w] && divided)
-            kp_taping_drop(t, kp_taping_weight(t, w, KP_CAT_COMMUNICATION, "gathered ", weight->dtype, bytes, 1));
+            kp_taping_drop(t, kp_taping_weight(t, w, KP_CAT_COMMUNICATION, KP_TEXT_GATHERED, weight->dtype, bytes, 1));
     }
 }
 
@@ -129,6 +136,7 @@ static kp_status set_up(kp_taping *t)
     KP_TRY(kp_sizes_make(t->graph, t->part, t->arena, &t->sizes, t->err));
     KP_TRY(kp_keep_make(t->graph, t->training, t->part, &t->sizes, t->arena, &t->keep, t->err));
     KP_TRY(lists(t));
+    KP_TRY(kp_taping_names(t));
     KP_TRY(find_weights(t));
     find_endings(t);
     if (t->part->strategy.recompute == KP_RECOMPUTE_FULL)
@@ -148,8 +156,10 @@ kp_status kp_tape_run(const kp_graph *graph, const kp_training *training, const 
     kp_tape_forward(&t);
     kp_tape_backward(&t);
     kp_tape_update(&t);
-    kp_tape_eval(&t);
-    save(&t);
+    if (!late) { /* the late schedule only bounds the backward pass */
+        kp_tape_eval(&t);
+        save(&t);
+    }
     if (kp_taping_failed(&t)) return t.status;
     *ret = (kp_tape){graph, *part, t.buffers, t.events, t.steps, t.n_buffers, t.n_events, t.n_steps};
     return KP_OK;

@@ -35,7 +35,7 @@ typedef struct kp_tape_buffer {
     uint32_t layer, op;  /* KP_NO where none; the layer that writes it (a gradient: whose output or
                             weight it is) */
     const char *what;    /* "kernel", "output", "gradient of kernel", "slot 1 of kernel" */
-    kp_shape shape;      /* of this rank's part, batch bound */
+    const kp_shape *shape; /* of this rank's part, batch bound; NULL: plain bytes */
     kp_dtype dtype;
     uint64_t bytes;      /* of one copy x copies (in_flight for kept activations) */
 } kp_tape_buffer;
@@ -44,10 +44,6 @@ typedef struct kp_tape_step {
     kp_phase phase;
     uint32_t op;             /* graph op; KP_NO for the optimizer and the like */
     uint32_t first_event, n_events;
-    double flops;            /* of this rank */
-    double moved_bytes;      /* read and written to memory */
-    kp_coll coll;            /* after the step, over the tp group */
-    uint64_t coll_bytes;     /* whole tensor */
 } kp_tape_step;
 
 typedef struct kp_tape_event {

@@ -24,7 +24,7 @@ static void flow_to(kp_taping *t, uint32_t root, uint32_t buffer)
 static uint32_t take_gradient(kp_taping *t, uint32_t tensor, uint32_t op, const char *what, kp_dtype dtype, uint32_t holders)
 {
     const kp_tensor *x = &t->graph->tensors[tensor];
-    kp_taping_new b = {KP_CAT_TEMPORARY, x->layer, op, what, kp_sizes_tensor(&t->sizes, tensor), dtype,
+    kp_taping_new b = {KP_CAT_TEMPORARY, x->layer, op, what, &t->sizes.tensors[tensor], dtype,
                        kp_mul_u64(kp_sizes_tensor_elems(&t->sizes, tensor), kp_dtype_bytes(dtype))};
     return kp_taping_take(t, &b, holders);
 }
@@ -83,7 +83,7 @@ static void update_one(kp_taping *t, uint32_t w, kp_dtype dtype, uint64_t bytes)
 {
     uint32_t moment = t->together || kp_taping_accumulates(t) ? 0 : t->profile->update_one;
     if (!moment) return;
-    kp_taping_drop(t, kp_taping_weight(t, w, KP_CAT_TEMPORARY, "update of ", dtype, kp_mul_u64(bytes, moment), 1));
+    kp_taping_drop(t, kp_taping_weight(t, w, KP_CAT_TEMPORARY, KP_TEXT_UPDATE, dtype, kp_mul_u64(bytes, moment), 1));
 }
 
 static void one_gradient(kp_taping *t, uint32_t w)
@@ -92,7 +92,7 @@ static void one_gradient(kp_taping *t, uint32_t w)
     uint64_t bytes = kp_taping_grad_bytes(t, w, &dtype), shards = kp_taping_shards(t, 2);
     bool last = --t->left[w] == 0, accumulated = kp_taping_accumulates(t);
     uint32_t own = t->weight_grad[w];
-    uint32_t fresh = kp_taping_weight(t, w, KP_CAT_GRADIENTS, "gradient of ", dtype, bytes, 1);
+    uint32_t fresh = kp_taping_weight(t, w, KP_CAT_GRADIENTS, KP_TEXT_GRADIENT, dtype, bytes, 1);
     if (accumulated || (own != KP_NO && !last)) { /* added to what is there */
         kp_taping_drop(t, fresh);
         return;
@@ -106,7 +106,7 @@ static void one_gradient(kp_taping *t, uint32_t w)
         return;
     }
     if (t->together && shards > 1) { /* reduce-scattered: this rank keeps its share */
-        t->weight_grad[w] = kp_taping_weight(t, w, KP_CAT_GRADIENTS, "gradient of ", dtype, kp_ceil_div(bytes, shards), 1);
+        t->weight_grad[w] = kp_taping_weight(t, w, KP_CAT_GRADIENTS, KP_TEXT_GRADIENT, dtype, kp_ceil_div(bytes, shards), 1);
         kp_taping_drop(t, fresh);
     } else if (t->together || !last) {
         t->weight_grad[w] = fresh;
@@ -163,7 +163,7 @@ static uint32_t product_space(kp_taping *t, uint32_t op)
     bool product = o->op == KP_OP_MATMUL || o->op == KP_OP_ATTN_SCORES || o->op == KP_OP_ATTN_CONTEXT || o->op == KP_OP_RNN;
     if (!t->profile->products_space || !product) return KP_NO;
     kp_taping_new b = {KP_CAT_WORKSPACE, o->layer, KP_NO, "workspace of the product",
-                       {.rank = 1, .dim = {(int64_t)t->profile->space_bytes}}, KP_UINT8, t->profile->space_bytes};
+                       NULL, KP_UINT8, t->profile->space_bytes};
     return kp_taping_take(t, &b, 1);
 }
 
@@ -307,7 +307,7 @@ static void loss(kp_taping *t)
         if (!kp_keep_inside(&t->keep, y->op)) continue;
         uint64_t elems = kp_sizes_tensor_elems(&t->sizes, g->outputs[i]);
         kp_taping_new b = {KP_CAT_TEMPORARY, y->layer, KP_NO, "log softmax and its gradient",
-                           kp_sizes_tensor(&t->sizes, g->outputs[i]), KP_FLOAT32, kp_mul_u64(elems, 4 * (uint64_t)copies)};
+                           &t->sizes.tensors[g->outputs[i]], KP_FLOAT32, kp_mul_u64(elems, 4 * (uint64_t)copies)};
         kp_taping_drop(t, kp_taping_take(t, &b, 1));
     }
 }

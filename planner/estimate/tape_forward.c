@@ -39,7 +39,7 @@ static void take_value(kp_taping *t, uint32_t value, uint32_t owner, const char 
     }
     bool border = t->segment && crosses && !training;
     kp_taping_new b = {needs || border ? KP_CAT_ACTIVATIONS : KP_CAT_TEMPORARY, t->graph->ops[owner].layer,
-                       owner, what, kp_sizes_tensor(&t->sizes, tensor), v->dtype, v->bytes};
+                       owner, what, &t->sizes.tensors[tensor], v->dtype, v->bytes};
     t->stored[value] = kp_taping_take(t, &b, needs + 1 + border);
     if (!kp_taping_failed(t) && t->steps[t->n_steps - 1].phase == KP_PHASE_FORWARD) other_copies(t, b);
     if (!border) return;
@@ -73,7 +73,7 @@ static void take_copies(kp_taping *t, const kp_graph_op *op)
         kp_dtype dtype;
         if (t->weight_copy[w] != KP_NO || !kp_taping_copies(t, op, w, &dtype)) continue;
         uint64_t bytes = kp_mul_u64(kp_sizes_weight_elems(&t->sizes, w), kp_dtype_bytes(dtype));
-        t->weight_copy[w] = kp_taping_weight(t, w, KP_CAT_WEIGHTS, "copy of ", dtype, bytes, 1);
+        t->weight_copy[w] = kp_taping_weight(t, w, KP_CAT_WEIGHTS, KP_TEXT_COPY, dtype, bytes, 1);
     }
 }
 
@@ -94,7 +94,7 @@ static uint32_t gather_weights(kp_taping *t, const kp_graph_op *op)
         bytes = kp_add_u64(bytes, kp_mul_u64(kp_sizes_weight_elems(&t->sizes, op->weights[k]),
                                              kp_dtype_bytes(t->graph->weights[op->weights[k]].dtype)));
     kp_taping_new b = {KP_CAT_COMMUNICATION, op->layer, KP_NO, "gathered weights",
-                       {.rank = 1, .dim = {(int64_t)bytes}}, KP_UINT8, bytes};
+                       NULL, KP_UINT8, bytes};
     return kp_taping_take(t, &b, 1);
 }
 
@@ -106,7 +106,7 @@ static uint32_t take_local(kp_taping *t, uint32_t op)
     uint32_t y = t->graph->ops[op].out[0];
     kp_dtype dtype = t->graph->tensors[y].dtype;
     kp_taping_new b = {KP_CAT_COMMUNICATION, t->graph->ops[op].layer, op, "own part of the output",
-                       kp_sizes_tensor(&t->sizes, y), dtype,
+                       &t->sizes.tensors[y], dtype,
                        kp_mul_u64(kp_sizes_local_elems(&t->sizes, y), kp_dtype_bytes(dtype))};
     return kp_taping_take(t, &b, 1);
 }
@@ -115,7 +115,7 @@ static uint32_t take_space(kp_taping *t, const kp_graph_op *op)
 {
     if (!t->profile->products_space || !product(op)) return KP_NO;
     kp_taping_new b = {KP_CAT_WORKSPACE, op->layer, KP_NO, "workspace of the product",
-                       {.rank = 1, .dim = {(int64_t)t->profile->space_bytes}}, KP_UINT8, t->profile->space_bytes};
+                       NULL, KP_UINT8, t->profile->space_bytes};
     return kp_taping_take(t, &b, 1);
 }
 

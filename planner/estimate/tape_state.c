@@ -9,25 +9,24 @@ static void weight_state(kp_taping *t, uint32_t weight)
     const kp_weight *w = &t->graph->weights[weight];
     uint64_t elems = kp_sizes_weight_elems(&t->sizes, weight);
     uint64_t bytes = kp_mul_u64(elems, kp_dtype_bytes(w->dtype));
-    kp_taping_weight(t, weight, KP_CAT_WEIGHTS, "", w->dtype, kp_ceil_div(bytes, kp_taping_shards(t, 3)), 1);
+    kp_taping_weight(t, weight, KP_CAT_WEIGHTS, KP_TEXT_PLAIN, w->dtype, kp_ceil_div(bytes, kp_taping_shards(t, 3)), 1);
 }
 
 /* Slots are in the weight's type; Megatron keeps them, and a master copy, in float32. */
 static void slot_state(kp_taping *t, uint32_t weight)
 {
-    static const char *const names[] = {"slot 1 of ", "slot 2 of ", "slot 3 of ", "slot 4 of ", "slot 5 of ", "slot 6 of "};
     kp_weight w = t->graph->weights[weight];
-    w.shape = kp_sizes_weight(&t->sizes, weight);
+    w.shape = t->sizes.weights[weight];
     bool master = t->training->framework == KP_FW_MEGATRON && kp_dtype_bytes(w.dtype) < 4;
     kp_dtype dtype = master ? KP_FLOAT32 : w.dtype;
     uint32_t shards = kp_taping_shards(t, 1), size = kp_dtype_bytes(dtype);
     uint64_t elems = kp_shape_elems(w.shape, 1), left = kp_optimizer_slot_elems(t->training, &w);
     if (master)
-        kp_taping_weight(t, weight, KP_CAT_OPTIMIZER, "master copy of ", dtype,
+        kp_taping_weight(t, weight, KP_CAT_OPTIMIZER, KP_TEXT_MASTER, dtype,
                          kp_ceil_div(kp_mul_u64(elems, size), shards), 1);
-    for (size_t i = 0; left && i < KP_LEN(names); i++) {
-        uint64_t part = i + 1 < KP_LEN(names) ? kp_min_u64(left, elems) : left;
-        kp_taping_weight(t, weight, KP_CAT_OPTIMIZER, names[i], dtype,
+    for (uint32_t i = 0; left && i < 6; i++) {
+        uint64_t part = i < 5 ? kp_min_u64(left, elems) : left;
+        kp_taping_weight(t, weight, KP_CAT_OPTIMIZER, (kp_weight_text)(KP_TEXT_SLOT_1 + i), dtype,
                          kp_ceil_div(kp_mul_u64(part, size), shards), 1);
         left -= part;
     }
@@ -37,7 +36,7 @@ static void accumulator(kp_taping *t, uint32_t weight)
 {
     kp_dtype dtype;
     uint64_t bytes = kp_ceil_div(kp_taping_grad_bytes(t, weight, &dtype), kp_taping_shards(t, 2));
-    t->weight_grad[weight] = kp_taping_weight(t, weight, KP_CAT_GRADIENTS, "accumulated gradient of ", dtype, bytes, 1);
+    t->weight_grad[weight] = kp_taping_weight(t, weight, KP_CAT_GRADIENTS, KP_TEXT_ACCUMULATED, dtype, bytes, 1);
 }
 
 /* ---- the batch ---- */
@@ -55,7 +54,7 @@ static void input_state(kp_taping *t, uint32_t tensor)
 {
     const kp_tensor *x = &t->graph->tensors[tensor];
     uint64_t elems = kp_sizes_tensor_elems(&t->sizes, tensor);
-    kp_taping_new b = {KP_CAT_INPUTS, x->layer, x->op, "input", kp_sizes_tensor(&t->sizes, tensor), x->dtype,
+    kp_taping_new b = {KP_CAT_INPUTS, x->layer, x->op, "input", &t->sizes.tensors[tensor], x->dtype,
                        kp_mul_u64(elems, kp_dtype_bytes(x->dtype))};
     if (reads(t, tensor)) kp_taping_take(t, &b, 1);
 }
@@ -64,11 +63,16 @@ static void input_state(kp_taping *t, uint32_t tensor)
 static void label_state(kp_taping *t, uint32_t tensor)
 {
     const kp_tensor *y = &t->graph->tensors[tensor];
-    kp_shape shape = kp_sizes_tensor(&t->sizes, tensor);
-    bool sparse = !t->training->labels_onehot && shape.rank > 1;
-    if (sparse) shape.rank--;
+    kp_shape *shape = KP_NEW(t->arena, kp_shape, 1);
+    if (!shape) {
+        t->status = kp_nomem(t->err);
+        return;
+    }
+    *shape = t->sizes.tensors[tensor];
+    bool sparse = !t->training->labels_onehot && shape->rank > 1;
+    if (sparse) shape->rank--;
     kp_dtype dtype = sparse ? KP_INT32 : KP_FLOAT32;
-    kp_taping_new b = {KP_CAT_INPUTS, y->layer, KP_NO, "labels", shape, dtype, kp_mul_u64(kp_shape_elems(shape, 1), 4)};
+    kp_taping_new b = {KP_CAT_INPUTS, y->layer, KP_NO, "labels", shape, dtype, kp_mul_u64(kp_shape_elems(*shape, 1), 4)};
     if (kp_keep_inside(&t->keep, y->op)) kp_taping_take(t, &b, 1);
 }
 
@@ -76,7 +80,7 @@ static void label_state(kp_taping *t, uint32_t tensor)
 
 static void small(kp_taping *t, kp_category category, uint32_t layer, const char *what, uint64_t bytes)
 {
-    kp_taping_new b = {category, layer, KP_NO, what, {.rank = 1, .dim = {(int64_t)bytes}}, KP_UINT8, bytes};
+    kp_taping_new b = {category, layer, KP_NO, what, NULL, KP_UINT8, bytes};
     kp_taping_take(t, &b, 1);
 }
 

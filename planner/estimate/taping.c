@@ -39,7 +39,8 @@ static void event(kp_taping *t, uint32_t buffer, bool alloc)
 static void too_big(kp_taping *t, const kp_taping_new *b)
 {
     const char *layer = b->layer == KP_NO ? "?" : t->graph->layers[b->layer].path;
-    t->status = kp_fail(t->err, KP_INPUT, "'%s' %s is past an exbibyte", b->what, kp_shape_text(b->shape, 1).s);
+    t->status = kp_fail(t->err, KP_INPUT, "'%s' %s is past an exbibyte", b->what,
+                        b->shape ? kp_shape_text(*b->shape, 1).s : "");
     kp_err_at(t->err, "layer '%s'", layer);
 }
 
@@ -76,35 +77,52 @@ void kp_taping_drop(kp_taping *t, uint32_t buffer)
 
 /* ---- weights ---- */
 
-const char *kp_taping_name(const kp_taping *t, uint32_t weight)
-{
-    const char *path = t->graph->weights[weight].path, *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
+static const char *const prefixes[KP_TEXT_COUNT] = {
+    [KP_TEXT_PLAIN] = "",               [KP_TEXT_COPY] = "copy of ",       [KP_TEXT_SLOT_1] = "slot 1 of ",
+    [KP_TEXT_SLOT_2] = "slot 2 of ",    [KP_TEXT_SLOT_3] = "slot 3 of ",   [KP_TEXT_SLOT_4] = "slot 4 of ",
+    [KP_TEXT_SLOT_5] = "slot 5 of ",    [KP_TEXT_SLOT_6] = "slot 6 of ",   [KP_TEXT_MASTER] = "master copy of ",
+    [KP_TEXT_ACCUMULATED] = "accumulated gradient of ", [KP_TEXT_GRADIENT] = "gradient of ",
+    [KP_TEXT_UPDATE] = "update of ",    [KP_TEXT_GATHERED] = "gathered ",
+};
 
-/* "gradient of kernel": names come again and again, so each text is made once. */
-static const char *weight_text(kp_taping *t, const char *prefix, const char *name)
+enum { NAMES_MAX = 64 };
+
+kp_status kp_taping_names(kp_taping *t)
 {
-    if (!prefix[0]) return name;
-    for (uint32_t i = 0; i < t->n_names; i++)
-        if (t->names[i].prefix == prefix && !strcmp(t->names[i].name, name)) return t->names[i].text;
-    const char *text = kp_arena_fmt(t->arena, "%s%s", prefix, name);
-    if (!text) out_of_memory(t);
-    if (text && t->n_names < KP_LEN(t->names)) {
-        t->names[t->n_names].prefix = prefix;
-        t->names[t->n_names].name = name;
-        t->names[t->n_names++].text = text;
+    const kp_graph *g = t->graph;
+    uint32_t known[NAMES_MAX], n = 0;
+    t->names = KP_NEW(t->arena, const char *, g->n_weights);
+    t->name_ids = KP_NEW(t->arena, uint32_t, g->n_weights);
+    if (!t->names || !t->name_ids) return kp_nomem(t->err);
+    for (int i = 0; i < KP_TEXT_COUNT; i++)
+        if (!(t->texts[i] = KP_NEW(t->arena, const char *, g->n_weights))) return kp_nomem(t->err);
+    for (uint32_t w = 0; w < g->n_weights; w++) {
+        const char *slash = strrchr(g->weights[w].path, '/');
+        t->names[w] = slash ? slash + 1 : g->weights[w].path;
+        uint32_t i = 0;
+        while (i < n && strcmp(t->names[known[i]], t->names[w])) i++;
+        if (i == n && n < NAMES_MAX) known[n++] = w;
+        t->name_ids[w] = i < NAMES_MAX ? known[i] : w;
     }
-    return text;
+    return KP_OK;
 }
 
-uint32_t kp_taping_weight(kp_taping *t, uint32_t weight, kp_category category, const char *prefix,
+static const char *weight_text(kp_taping *t, kp_weight_text text, uint32_t weight)
+{
+    uint32_t id = t->name_ids[weight];
+    if (text == KP_TEXT_PLAIN) return t->names[id];
+    if (!t->texts[text][id]) t->texts[text][id] = kp_arena_fmt(t->arena, "%s%s", prefixes[text], t->names[id]);
+    if (!t->texts[text][id]) out_of_memory(t);
+    return t->texts[text][id];
+}
+
+uint32_t kp_taping_weight(kp_taping *t, uint32_t weight, kp_category category, kp_weight_text text,
                           kp_dtype dtype, uint64_t bytes, uint32_t holders)
 {
-    const char *what = weight_text(t, prefix, kp_taping_name(t, weight));
+    const char *what = weight_text(t, text, weight);
     if (!what) return KP_NO;
     kp_taping_new b = {category, t->graph->weights[weight].layer, KP_NO, what,
-                       kp_sizes_weight(&t->sizes, weight), dtype, bytes};
+                       &t->sizes.weights[weight], dtype, bytes};
     return kp_taping_take(t, &b, holders);
 }
 

@@ -9,6 +9,13 @@
 
 #include "planner/estimate/keep.h"
 
+/* What can stand in front of a weight's name. */
+typedef enum kp_weight_text {
+    KP_TEXT_PLAIN, KP_TEXT_COPY, KP_TEXT_SLOT_1, KP_TEXT_SLOT_2, KP_TEXT_SLOT_3, KP_TEXT_SLOT_4, KP_TEXT_SLOT_5,
+    KP_TEXT_SLOT_6, KP_TEXT_MASTER, KP_TEXT_ACCUMULATED, KP_TEXT_GRADIENT, KP_TEXT_UPDATE, KP_TEXT_GATHERED,
+    KP_TEXT_COUNT
+} kp_weight_text;
+
 /* A gradient that flows to a value: one list a root. */
 typedef struct kp_flow {
     uint32_t buffer, next;
@@ -51,10 +58,9 @@ typedef struct kp_taping {
     bool *here;             /* weights of this part */
     bool together;          /* all gradients live until the update */
     bool late;              /* weight gradients wait until all others are done (XLA may do so) */
-    struct {
-        const char *prefix, *name, *text;
-    } names[32];            /* texts of kp_taping_weight */
-    uint32_t n_names;
+    const char **names;     /* of each weight: the last part of its path */
+    uint32_t *name_ids;     /* weights of one name have the id of the first */
+    const char **texts[KP_TEXT_COUNT]; /* of each name id: with the prefix in front; NULL: not yet */
     uint64_t all_bytes;     /* of all buffers ever: sums of them cannot overflow */
 } kp_taping;
 
@@ -66,7 +72,7 @@ typedef struct kp_taping_new {
     kp_category category;
     uint32_t layer, op;
     const char *what;
-    kp_shape shape;
+    const kp_shape *shape; /* NULL: plain bytes */
     kp_dtype dtype;
     uint64_t bytes;
 } kp_taping_new;
@@ -77,9 +83,11 @@ uint32_t kp_taping_take(kp_taping *t, const kp_taping_new *buffer, uint32_t hold
 void kp_taping_hold(kp_taping *t, uint32_t buffer, uint32_t more);
 void kp_taping_drop(kp_taping *t, uint32_t buffer);
 
-/* A buffer for a weight: what = "kernel" and the like with `prefix` in front. */
-uint32_t kp_taping_weight(kp_taping *t, uint32_t weight, kp_category category, const char *prefix,
+/* A buffer for a weight: what = "gradient of kernel" and the like. */
+uint32_t kp_taping_weight(kp_taping *t, uint32_t weight, kp_category category, kp_weight_text text,
                           kp_dtype dtype, uint64_t bytes, uint32_t holders);
+/* Prepares those texts. */
+kp_status kp_taping_names(kp_taping *t);
 
 /* True once something failed. */
 bool kp_taping_failed(const kp_taping *t);
@@ -113,7 +121,5 @@ uint64_t kp_taping_grad_bytes(const kp_taping *t, uint32_t weight, kp_dtype *ret
 kp_dtype kp_taping_compute(const kp_taping *t, uint32_t weight);
 /* True if gradients are summed over several micro-batches before the update. */
 bool kp_taping_accumulates(const kp_taping *t);
-/* The last part of a weight's path: "kernel". */
-const char *kp_taping_name(const kp_taping *t, uint32_t weight);
 
 #endif

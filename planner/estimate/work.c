@@ -108,12 +108,11 @@ static void collectives(const kp_keep *keep, uint32_t op, kp_op_work *w)
     const kp_shard_row *row = kp_sizes_row(keep->sizes, op);
     const kp_graph_op *o = &keep->graph->ops[op];
     if (!row || !o->n_out) return;
-    kp_sizes whole = {keep->graph, keep->sizes->micro_batch, 1, NULL, NULL};
     w->forward = row->forward;
-    w->forward_bytes = kp_mul_u64(kp_sizes_tensor_elems(&whole, o->out[0]), kp_dtype_bytes(keep->graph->tensors[o->out[0]].dtype));
+    w->forward_bytes = kp_mul_u64(kp_sizes_whole_elems(keep->sizes, o->out[0]), kp_dtype_bytes(keep->graph->tensors[o->out[0]].dtype));
     if (!o->n_in || !keep->wants[keep->graph->tensors[o->in[0]].op]) return;
     w->backward = row->backward;
-    w->backward_bytes = kp_mul_u64(kp_sizes_tensor_elems(&whole, o->in[0]), kp_dtype_bytes(keep->graph->tensors[o->in[0]].dtype));
+    w->backward_bytes = kp_mul_u64(kp_sizes_whole_elems(keep->sizes, o->in[0]), kp_dtype_bytes(keep->graph->tensors[o->in[0]].dtype));
 }
 
 static bool is_divided(const kp_shard_row *row)

@@ -153,27 +153,39 @@ static void say_states(const suspect *s, kp_buf *out)
     kp_buf_str(out, ", whatever the batch");
 }
 
+static bool same(const kp_tape_buffer *a, const kp_tape_buffer *b)
+{
+    return a->category == b->category && a->bytes == b->bytes && !strcmp(a->what, b->what);
+}
+
+static bool said(const kp_tape *tape, const uint32_t *shown, unsigned n, const kp_tape_buffer *b)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (same(&tape->buffers[shown[i]], b)) return true;
+    return false;
+}
+
 /* Kept values of the layer, equal ones together: "2 x (32, 254, 254, 64) 504.0 MiB each". */
 static void say_kept(const suspect *s, kp_buf *out)
 {
     const kp_tape *tape = &s->look->tape;
-    uint64_t last = UINT64_MAX;
-    for (int group = 0; group < 3; group++) {
+    uint32_t shown[3];
+    for (unsigned group = 0; group < KP_LEN(shown); group++) {
         uint64_t most = 0;
         uint32_t n = 0, which = KP_NO;
         for (uint32_t i = 0; i < tape->n_buffers; i++) {
             const kp_tape_buffer *b = &tape->buffers[i];
-            if (b->layer != s->id || b->category != KP_CAT_ACTIVATIONS || b->bytes >= last) continue;
-            if (b->bytes > most) n = 0;
-            if (b->bytes < most) continue;
-            most = b->bytes;
-            if (n++ == 0) which = i;
+            if (b->layer != s->id || b->category != KP_CAT_ACTIVATIONS || said(tape, shown, group, b)) continue;
+            if (b->bytes > most) which = i;
+            most = kp_max_u64(most, b->bytes);
         }
+        for (uint32_t i = 0; i < tape->n_buffers && which != KP_NO; i++)
+            n += tape->buffers[i].layer == s->id && same(&tape->buffers[i], &tape->buffers[which]);
         if (which == KP_NO || most * 20 < s->bytes->activations) break;
         const kp_tape_buffer *b = &tape->buffers[which];
-        kp_buf_fmt(out, "%s%s %s %s", group ? ", " : "", b->what, kp_shape_text(b->shape, 1).s, kp_size_text(most).s);
+        kp_buf_fmt(out, "%s%s %s %s", group ? ", " : "", b->what, b->shape ? kp_shape_text(*b->shape, 1).s : "", kp_size_text(most).s);
         if (n > 1) kp_buf_fmt(out, " x %u", n);
-        last = most;
+        shown[group] = which;
     }
     kp_buf_str(out, " kept for the backward pass");
 }

@@ -55,7 +55,7 @@ static kp_status fill_tensors(kp_explaining *e)
             .layer = b->layer == KP_NO ? NULL : g->layers[b->layer].path,
             .op = b->op == KP_NO ? NULL : kp_op_names[g->ops[b->op].op],
             .what = b->what,
-            .shape = b->shape,
+            .shape = b->shape ? *b->shape : (kp_shape){.rank = 1, .dim = {(int64_t)b->bytes}},
             .dtype = kp_dtype_names[b->dtype],
             .bytes = b->bytes,
         };

@@ -85,12 +85,16 @@ static kp_status find_borders(const kp_look *look, const uint8_t *cuts, kp_arena
     return KP_OK;
 }
 
+/* One rank's part; a first look keeps its tape and what is alive, a second one only the sums. */
 static kp_status run_part(kp_look *look, const kp_part *part, kp_arena *arena, kp_err *err)
 {
-    kp_tape tape;
+    kp_tape tape = {.graph = look->graph};
     kp_memory memory;
-    KP_TRY(kp_tape_make(look->graph, &look->training, part, arena, &tape, err));
-    KP_TRY(kp_memory_replay(&tape, &look->training, &look->device, arena, &memory, err));
+    if (look->brief) KP_TRY(kp_memory_of(look->graph, &look->training, part, &look->device, arena, &memory, err));
+    else {
+        KP_TRY(kp_tape_make(look->graph, &look->training, part, arena, &tape, err));
+        KP_TRY(kp_memory_replay(&tape, &look->training, &look->device, arena, &memory, err));
+    }
     bool first = !look->tape.graph;
     if (!first && kp_categories_sum(&memory.peak) <= kp_categories_sum(&look->memory.peak)) return KP_OK;
     look->part = *part;
@@ -122,9 +126,9 @@ kp_status kp_look_worst(kp_look *look, kp_arena *arena, kp_err *err)
 }
 
 kp_status kp_look_at(const kp_explaining *e, struct json_t *json, const kp_graph *graph, const kp_options *options,
-                     kp_look *ret, kp_err *err)
+                     bool brief, kp_look *ret, kp_err *err)
 {
-    kp_look look = {.graph = graph};
+    kp_look look = {.graph = graph, .brief = brief};
     kp_bind bind;
     if (!graph) {
         KP_TRY(kp_training_bind(options, e->arena, &bind, err));

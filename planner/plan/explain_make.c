@@ -89,7 +89,7 @@ static const char *confidence(const kp_explaining *e)
 
 static kp_status explain(kp_explaining *e)
 {
-    KP_TRY(kp_look_at(e, e->json, NULL, e->request->options, &e->look, e->err));
+    KP_TRY(kp_look_at(e, e->json, NULL, e->request->options, false, &e->look, e->err));
     e->out->model = e->look.graph->name;
     fill_peak(e);
     e->out->confidence = confidence(e);

@@ -18,6 +18,7 @@ typedef struct kp_look {
     kp_memory memory;
     kp_strategy strategy;
     bool divided;        /* plan options are given */
+    bool brief;          /* without tape and what is alive at the peak */
 } kp_look;
 
 typedef struct kp_explaining {
@@ -33,7 +34,7 @@ typedef struct kp_explaining {
 
 /* Runs the estimate: on `graph` if not NULL, else on `json` read under the options. */
 kp_status kp_look_at(const kp_explaining *e, struct json_t *json, const kp_graph *graph,
-                     const kp_options *options, kp_look *ret, kp_err *err);
+                     const kp_options *options, bool brief, kp_look *ret, kp_err *err);
 
 /* The strategy that plan options ask for, and what was decided for them. */
 kp_status kp_look_strategy(const kp_graph *graph, const kp_training *training, const kp_options *options,

@@ -48,7 +48,7 @@ static bool keep(remedying *r, const char *rule, const char *layer, const char *
 static bool look(remedying *r, json_t *json, const kp_graph *graph, const kp_options *options, kp_look *ret)
 {
     kp_err err = {0};
-    kp_status status = kp_look_at(r->e, json, graph, options, ret, &err);
+    kp_status status = kp_look_at(r->e, json, graph, options, true, ret, &err);
     if (status == KP_NOMEM) r->status = kp_nomem(r->e->err);
     return status == KP_OK;
 }
