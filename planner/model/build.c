@@ -247,6 +247,9 @@ kp_status kp_build_run(kp_build *b, kp_spec_model *model, const uint32_t *in, ui
     walk w = {.b = b, .model = model};
     if (++b->depth > KP_NEST_MAX)
         return kp_fail(b->err, KP_INPUT, "models are nested deeper than %d", KP_NEST_MAX);
+    if (++b->n_walks > KP_WALKS_MAX)
+        return kp_fail(b->err, KP_INPUT, "nested models are called more than %u times",
+                       KP_WALKS_MAX);
     KP_TRY(start_walk(&w, in));
     for (uint32_t i = 0; i < model->n_order; i++) KP_TRY(run_call(&w, model->order[i]));
     uint32_t *out;

@@ -6,6 +6,10 @@
 
 #include "planner/model/rules.h"
 
+/* Calls multiply when nested models call each other: past these a file is nonsense. */
+#define KP_OPS_MAX   (1u << 20)
+#define KP_WALKS_MAX (1u << 16)
+
 struct kp_build {
     kp_arena *arena;
     kp_err *err;
@@ -19,6 +23,7 @@ struct kp_build {
     uint32_t n_layers, n_weights, n_tensors, n_ops, n_open, n_warnings;
     size_t cap_layers, cap_weights, cap_tensors, cap_ops, cap_open, cap_warnings;
     uint32_t depth;
+    uint32_t n_walks;   /* through nested models */
     uint32_t n_unnamed; /* weights that Keras names by a counter */
     uint64_t fixed_batch;
     bool low_confidence;

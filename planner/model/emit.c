@@ -217,6 +217,8 @@ static const uint32_t *copy_ids(kp_arena *arena, const uint32_t *ids, uint32_t n
 kp_status kp_rule_op(kp_rule *rule, const kp_new_op *op, uint32_t *ret)
 {
     kp_build *b = rule->build;
+    if (b->n_ops >= KP_OPS_MAX)
+        return kp_fail(rule->err, KP_INPUT, "the model has more than %u operations", KP_OPS_MAX);
     kp_graph_op made = {.op = op->op, .layer = rule->layer, .n_in = op->n_in,
                         .n_weights = op->n_weights, .attr = op->attr};
     made.call = b->layers[rule->layer].n_calls;

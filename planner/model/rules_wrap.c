@@ -75,6 +75,8 @@ static kp_status both_ways(kp_rule *rule, kp_spec_layer ret[2])
     const kp_layer_cfg *cfg = rule->cfg;
     ret[0] = cfg->inner[0];
     ret[1] = cfg->inner[cfg->n_inner > 1 ? 1 : 0];
+    KP_TRY(known(rule, &ret[0]));
+    KP_TRY(known(rule, &ret[1]));
     const char *base = ret[0].name;
     if (!strncmp(base, "forward_", 8)) base += 8;
     ret[0].name = kp_arena_fmt(rule->arena, "forward_%s", base);

@@ -35,10 +35,10 @@ static kp_status cast_inputs(kp_rule *rule)
 kp_status kp_rule_run(kp_rule *rule)
 {
     const kp_layer_row *row = rule->row;
-    KP_TRY(check_inputs(rule));
     if (!row->lower)
         return kp_fail(rule->err, KP_UNSUPPORTED, "'%s' cannot be called by itself",
                        row->class_name);
+    KP_TRY(check_inputs(rule));
     KP_TRY(cast_inputs(rule));
     if (row->shape) KP_TRY(row->shape(rule));
     rule->first_weight = rule->cursor;
