@@ -48,8 +48,11 @@ static int open_signals(void)
     return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 }
 
+/* Only once the planner was reached: at boot there may be no route to it yet, and the address that
+ * ranks of other machines need would be wrong for ever. */
 static kp_status open_runs(agent *a, kp_err *err)
 {
+    if (a->runs || a->member.phase != KP_MEMBER_IN) return KP_OK;
     if (kp_runs_host(a->config->server, a->host, NULL) != KP_OK)
         snprintf(a->host, sizeof(a->host), "127.0.0.1");
     const kp_runs_config config = {
@@ -67,7 +70,7 @@ static kp_status agent_open(agent *a, const kp_agent_config *config, kp_err *err
     if (!a->zmq) return kp_fail(err, KP_IO, "sockets: %s", zmq_strerror(errno));
     KP_TRY(kp_stock_open(&config->source, config->program, a->epoch, &a->stock, err));
     kp_member_init(&a->member, a->zmq, config->server, config->source.node, a->epoch);
-    return open_runs(a, err);
+    return KP_OK;
 }
 
 static void agent_release(agent *a)
@@ -146,6 +149,7 @@ static kp_status read_messages(agent *a, kp_err *err)
         kp_status status = kp_member_recv(&a->member, &a->stock, &a->turn, &frame, &duty, err);
         if (status == KP_RETRY) return KP_OK;
         KP_TRY(status);
+        KP_TRY(open_runs(a, err)); /* duties come in a session only */
         if (duty && frame.type == KP_WIRE_RUN) start_run(a, frame.payload);
         if (duty && frame.type == KP_WIRE_RUN_ABORT) abort_run(a, frame.payload);
     }
@@ -154,7 +158,7 @@ static kp_status read_messages(agent *a, kp_err *err)
 
 static kp_status step_runs(agent *a, kp_err *err)
 {
-    for (;;) {
+    while (a->runs) {
         kp_run_event event;
         bool any = false;
         KP_TRY(kp_runs_step(a->runs, &a->turn, &event, &any, err));
@@ -164,6 +168,7 @@ static kp_status step_runs(agent *a, kp_err *err)
         else
             send_or_log(a, event.type, &event.result);
     }
+    return KP_OK;
 }
 
 static void wait_for_something(agent *a)
@@ -178,10 +183,11 @@ static void wait_for_something(agent *a)
     }
     if (kp_stock_fd(&a->stock) >= 0)
         items[n++] = (zmq_pollitem_t){.fd = kp_stock_fd(&a->stock), .events = ZMQ_POLLIN};
-    uint32_t n_fds = kp_runs_fds(a->runs, fds, FDS_MAX);
+    uint32_t n_fds = a->runs ? kp_runs_fds(a->runs, fds, FDS_MAX) : 0;
     for (uint32_t i = 0; i < n_fds && i < FDS_MAX; i++)
         items[n++] = (zmq_pollitem_t){.fd = fds[i], .events = ZMQ_POLLIN};
-    double wait_s = fmin(kp_stock_wait_s(&a->stock), kp_runs_wait_s(a->runs));
+    double wait_s = kp_stock_wait_s(&a->stock);
+    if (a->runs) wait_s = fmin(wait_s, kp_runs_wait_s(a->runs));
     if (a->stock.version) wait_s = fmin(wait_s, kp_member_wait_s(&a->member));
     zmq_poll(items, n, (long)(fmax(wait_s, 0) * 1000) + 1);
 }
