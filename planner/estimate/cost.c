@@ -66,10 +66,10 @@ static bool lasting(costing *c, const kp_tape_buffer *b, kp_phase phase)
 }
 
 /* Gradients that live until the update lie from a unit's backward pass on: they last. */
-static void mark_gradients(costing *c, const kp_tape *tape)
+static kp_status mark_gradients(costing *c, const kp_tape *tape)
 {
     uint32_t *until = KP_NEW(c->arena, uint32_t, tape->n_buffers);
-    if (!until) return;
+    if (!until) return kp_nomem(c->err);
     for (uint32_t i = 0; i < tape->n_steps; i++)
         for (uint32_t e = tape->steps[i].first_event; e < tape->steps[i].first_event + tape->steps[i].n_events; e++)
             if (!tape->events[e].alloc && tape->steps[i].phase == KP_PHASE_OPTIMIZER) until[tape->events[e].buffer] = 1;
@@ -79,6 +79,7 @@ static void mark_gradients(costing *c, const kp_tape *tape)
         c->unit[unit_of_buffer(c, b)].gradients_bytes += b->bytes;
         c->lasting[i] = true;
     }
+    return KP_OK;
 }
 
 static void count_moments(costing *c, const kp_tape *tape)
@@ -113,7 +114,7 @@ static kp_status unit_bytes(costing *c, const kp_tape *tape)
             if (tape->events[e].alloc) c->lasting[id] = lasting(c, &tape->buffers[id], s->phase);
         }
     }
-    mark_gradients(c, tape);
+    KP_TRY(mark_gradients(c, tape));
     count_moments(c, tape);
     return KP_OK;
 }

@@ -157,6 +157,16 @@ static void take_extras(kp_taping *t, uint32_t op, kp_extra_when when)
     }
 }
 
+static uint32_t product_space(kp_taping *t, uint32_t op)
+{
+    const kp_graph_op *o = &t->graph->ops[op];
+    bool product = o->op == KP_OP_MATMUL || o->op == KP_OP_ATTN_SCORES || o->op == KP_OP_ATTN_CONTEXT || o->op == KP_OP_RNN;
+    if (!t->profile->products_space || !product) return KP_NO;
+    kp_taping_new b = {KP_CAT_WORKSPACE, o->layer, KP_NO, "workspace of the product",
+                       NULL, KP_UINT8, t->profile->space_bytes};
+    return kp_taping_take(t, &b, 1);
+}
+
 static uint64_t need_bytes(const kp_taping *t, uint32_t op)
 {
     uint64_t bytes = 0;
@@ -190,7 +200,7 @@ static void weighty_xla(kp_taping *t, uint32_t op, uint32_t key)
     }
     drop_needs(t, op, true, false);
     bool wait = waits(t, op, key);
-    uint32_t space = kp_tape_product_space(t, op);
+    uint32_t space = product_space(t, op);
     if (wait && !kp_taping_failed(t)) {
         kp_taping_hold(t, key, 1);
         t->waiting[t->n_waiting] = op;
@@ -274,7 +284,6 @@ static void begin(kp_taping *t)
         uint32_t root = t->keep.root[g->outputs[i]];
         if (!kp_keep_inside(&t->keep, g->tensors[root].op)) continue;
         kp_dtype dtype = t->profile->xla ? KP_FLOAT32 : g->tensors[root].dtype;
-        kp_taping_step(t, KP_PHASE_BACKWARD, g->tensors[root].op);
         if (wanted(t, root)) flow_to(t, root, take_gradient(t, root, KP_NO, "gradient of the output", dtype, 1));
         if (t->keep.values[root].last == KP_NO) kp_tape_drop_value(t, root);
     }
@@ -317,6 +326,7 @@ void kp_tape_backward(kp_taping *t)
     uint32_t first = t->part->first_op;
     kp_taping_step(t, KP_PHASE_BACKWARD, KP_NO);
     loss(t);
+    kp_taping_step(t, KP_PHASE_BACKWARD, KP_NO);
     begin(t);
     for (uint32_t end = t->part->end_op; end > first && !kp_taping_failed(t);) {
         uint32_t from = t->segment ? end : first;
@@ -327,7 +337,7 @@ void kp_tape_backward(kp_taping *t)
     }
     for (uint32_t i = t->n_waiting; i-- > 0;) {
         kp_taping_step(t, KP_PHASE_BACKWARD, t->waiting[i]);
-        uint32_t space = kp_tape_product_space(t, t->waiting[i]);
+        uint32_t space = product_space(t, t->waiting[i]);
         kp_tape_weight_grads(t, t->waiting[i]);
         kp_taping_drop(t, space);
         drop_needs(t, t->waiting[i], false, true);

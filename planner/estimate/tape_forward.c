@@ -4,6 +4,11 @@
  * their last reader, unless the backward pass reads them. */
 #include "planner/estimate/taping.h"
 
+static bool product(const kp_graph_op *op)
+{
+    return op->op == KP_OP_MATMUL || op->op == KP_OP_ATTN_SCORES || op->op == KP_OP_ATTN_CONTEXT || op->op == KP_OP_RNN;
+}
+
 /* The same buffer for the other micro-batches in flight: they stay until the step's end. */
 static void other_copies(kp_taping *t, kp_taping_new b)
 {
@@ -106,13 +111,11 @@ static uint32_t take_local(kp_taping *t, uint32_t op)
     return kp_taping_take(t, &b, 1);
 }
 
-uint32_t kp_tape_product_space(kp_taping *t, uint32_t op)
+static uint32_t take_space(kp_taping *t, const kp_graph_op *op)
 {
-    const kp_graph_op *o = &t->graph->ops[op];
-    bool loop = o->op == KP_OP_RNN && o->attr.cell != KP_CELL_CONV_LSTM;
-    bool product = o->op == KP_OP_MATMUL || o->op == KP_OP_ATTN_SCORES || o->op == KP_OP_ATTN_CONTEXT || loop;
-    if (!t->profile->products_space || !product) return KP_NO;
-    kp_taping_new b = {KP_CAT_WORKSPACE, o->layer, KP_NO, "workspace of the product", NULL, KP_UINT8, t->profile->space_bytes};
+    if (!t->profile->products_space || !product(op)) return KP_NO;
+    kp_taping_new b = {KP_CAT_WORKSPACE, op->layer, KP_NO, "workspace of the product",
+                       NULL, KP_UINT8, t->profile->space_bytes};
     return kp_taping_take(t, &b, 1);
 }
 
@@ -133,7 +136,7 @@ void kp_tape_forward_op(kp_taping *t, uint32_t op, bool training)
         if (v->written && o->op != KP_OP_INPUT) take_value(t, o->out[k], op, "output", training, crosses);
     }
     take_extras(t, op, training);
-    moment[2] = kp_tape_product_space(t, op);
+    moment[2] = take_space(t, o);
     for (size_t i = 0; i < KP_LEN(moment); i++) kp_taping_drop(t, moment[i]);
     for (uint32_t v = t->ending[op]; v != KP_NO; v = t->next_ending[v]) kp_tape_drop_value(t, v);
     for (uint32_t k = 0; k < o->n_in; k++) { /* copies are read by their backward passes alone */

@@ -105,8 +105,6 @@ void kp_tape_eval(kp_taping *t);     /* the forward pass alone */
 
 /* One op's forward pass; training: what its backward pass reads stays. */
 void kp_tape_forward_op(kp_taping *t, uint32_t op, bool training);
-/* The workspace of a product that runs; KP_NO if the op is none. */
-uint32_t kp_tape_product_space(kp_taping *t, uint32_t op);
 /* One holder less of a value. */
 void kp_tape_drop_value(kp_taping *t, uint32_t value);
 /* The step that follows once a weight's gradient is there. */

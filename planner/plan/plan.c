@@ -92,13 +92,17 @@ static kp_status check_stages(const kp_plan *plan, kp_arena *scratch, kp_err *er
     return KP_OK;
 }
 
-/* True if some op may be cut so with these collectives. */
+/* True if some op may be cut so with these collectives. A layer cut by heads has several ops, whose
+ * projections sum over the ranks. */
 static bool cut_known(const kp_plan_cut *cut)
 {
+    const kp_coll forward = cut->collective_forward, backward = cut->collective_backward;
+    if (cut->cut == KP_CUT_HEADS)
+        return (forward == KP_COLL_NONE || forward == KP_COLL_ALL_REDUCE) &&
+               (backward == KP_COLL_NONE || backward == KP_COLL_ALL_REDUCE);
     for (size_t i = 0; i < kp_shard_n_rows; i++)
-        if (kp_shard_rows[i].cut == cut->cut &&
-            kp_shard_rows[i].forward == cut->collective_forward &&
-            kp_shard_rows[i].backward == cut->collective_backward)
+        if (kp_shard_rows[i].cut == cut->cut && kp_shard_rows[i].forward == forward &&
+            kp_shard_rows[i].backward == backward)
             return true;
     return false;
 }

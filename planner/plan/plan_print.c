@@ -42,11 +42,13 @@ static uint32_t gpus_per_node(const kp_plan *plan, uint32_t *ret_nodes)
     return equal && run == first ? first : 0;
 }
 
-static void add_place(const kp_plan *plan, kp_buf *out)
+/* Scripts get the same words for every number. */
+static void add_place(const kp_plan *plan, bool for_scripts, kp_buf *out)
 {
-    uint32_t nodes, each = gpus_per_node(plan, &nodes);
-    if (each) kp_buf_fmt(out, "%" PRIu32 " nodes x %" PRIu32 " GPUs", nodes, each);
-    else kp_buf_fmt(out, "%" PRIu32 " nodes, %" PRIu32 " GPUs", nodes, plan->n_ranks);
+    uint32_t nodes, each = gpus_per_node(plan, &nodes), gpus = each ? each : plan->n_ranks;
+    kp_buf_fmt(out, "%" PRIu32 " node%s%s%" PRIu32 " GPU%s", nodes,
+               for_scripts || nodes != 1 ? "s" : "", each ? " x " : ", ", gpus,
+               for_scripts || gpus != 1 ? "s" : "");
 }
 
 static void add_verdict(const kp_plan_verification *verification, kp_buf *out)
@@ -67,7 +69,7 @@ void kp_plan_line(const kp_plan *plan, kp_buf *out)
     const kp_plan_rank *worst = worst_rank(plan);
     const kp_strategy *s = &plan->strategy;
     kp_buf_fmt(out, "Plan %s ready: ", plan->id ? plan->id : "without id");
-    add_place(plan, out);
+    add_place(plan, true, out);
     kp_buf_fmt(out, ", dp=%" PRIu32 " tp=%" PRIu32 " pp=%" PRIu32 ", peak %s/%s GiB on rank %" PRIu32,
                s->dp, s->tp, s->pp, kp_gib_text(worst->peak_bytes).s,
                kp_gib_text(worst->usable_bytes).s, worst->rank);
@@ -83,12 +85,13 @@ static void print_head(const kp_plan *plan, kp_buf *out)
     const kp_strategy *s = &plan->strategy;
     kp_buf_fmt(out, "plan       %s: '%s' on ", plan->id ? plan->id : "without id",
                plan->model.name);
-    add_place(plan, out);
+    add_place(plan, false, out);
     kp_buf_fmt(out, "%s, for %s\n", plan->cluster.simulated ? " (simulated)" : "",
                kp_target_names[plan->target]);
     kp_buf_fmt(out, "strategy   dp=%" PRIu32 " tp=%" PRIu32 " pp=%" PRIu32 ", ZeRO %" PRIu32
-               ", batch %" PRIu64 " = %" PRIu32 " replicas x %" PRIu32 " micro-batches of %" PRIu32,
-               s->dp, s->tp, s->pp, s->zero, plan->batch, s->dp, s->micro_batches, s->micro_batch);
+               ", batch %" PRIu64 " = %" PRIu32 " x %" PRIu32 " micro-batch%s of %" PRIu32,
+               s->dp, s->tp, s->pp, s->zero, plan->batch, s->dp, s->micro_batches,
+               s->micro_batches == 1 ? "" : "es", s->micro_batch);
     if (s->pp > 1) kp_buf_fmt(out, ", schedule %s", kp_schedule_names[s->schedule]);
     kp_buf_fmt(out, ", recompute %s\n", kp_recompute_names[s->recompute]);
 }
@@ -175,11 +178,12 @@ static void print_alternatives(const kp_plan *plan, kp_buf *out)
         const kp_plan_alternative *a = &plan->alternatives[i];
         const kp_strategy *s = &a->strategy;
         kp_buf_fmt(out, "  dp=%" PRIu32 " tp=%" PRIu32 " pp=%" PRIu32 " ZeRO %" PRIu32 ", %" PRIu32
-                   " micro-batches of %" PRIu32 ", recompute %s:",
-                   s->dp, s->tp, s->pp, s->zero, s->micro_batches, s->micro_batch,
+                   " micro-batch%s of %" PRIu32 ", recompute %s:",
+                   s->dp, s->tp, s->pp, s->zero, s->micro_batches,
+                   s->micro_batches == 1 ? "" : "es", s->micro_batch,
                    kp_recompute_names[s->recompute]);
         kp_buf_fmt(out, " %s,", kp_seconds_text(a->seconds).s);
-        kp_buf_fmt(out, " at most %s\n", kp_size_text(a->peak_bytes).s);
+        kp_buf_fmt(out, " %s\n", kp_size_text(a->peak_bytes).s);
     }
 }
 

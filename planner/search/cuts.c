@@ -304,11 +304,11 @@ kp_status kp_cuts_allow(const kp_graph *graph, uint32_t tp, kp_err *err)
     if (tp <= 1 || degree_divides(graph, tp)) return KP_OK;
     kp_fail(err, KP_USAGE,
             "--tp %" PRIu32 " divides no dimension along which a layer with weights can be cut", tp);
-    for (uint32_t near = tp - 1 < 1024 ? tp - 1 : 1024; near > 1; near--)
-        if (degree_divides(graph, near)) {
-            kp_hint(err, "try --tp %" PRIu32, near);
-            return KP_USAGE;
-        }
-    kp_hint(err, "try --tp 1");
+    uint32_t near = 1; /* a power of two at best: nodes have as many GPUs */
+    for (uint32_t power = 2; power < tp && power <= 1024; power *= 2)
+        if (degree_divides(graph, power)) near = power;
+    for (uint32_t other = tp < 1024 ? tp - 1 : 1024; near == 1 && other > 1; other--)
+        if (degree_divides(graph, other)) near = other;
+    kp_hint(err, "try --tp %" PRIu32, near);
     return KP_USAGE;
 }

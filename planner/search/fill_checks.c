@@ -59,6 +59,7 @@ typedef struct checks {
     kp_check_spec *list;
     size_t n, cap;
     bool *counted; /* weights whose bytes a check has */
+    bool *read;    /* weights that an op reads */
 } checks;
 
 /* The group's ranks: neighbours for a tensor-parallel cut, every tp-th for the samples. */
@@ -71,14 +72,26 @@ static uint32_t *group(const checks *c, const kp_check_spec *spec, uint32_t stag
     return ranks;
 }
 
+static uint64_t weight_bytes(const kp_weight *w)
+{
+    return kp_mul_u64(kp_shape_elems(w->shape, 1), kp_dtype_bytes(w->dtype));
+}
+
+/* A weight counts with the first op that reads it; one that no op reads by itself (a
+ * normalisation's statistics) with its layer's first op that has weights. */
 static uint64_t new_weight_bytes(checks *c, const kp_graph_op *op)
 {
+    const kp_layer *layer = &c->graph->layers[op->layer];
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < op->n_weights; i++) {
-        const kp_weight *w = &c->graph->weights[op->weights[i]];
         if (c->counted[op->weights[i]]) continue;
         c->counted[op->weights[i]] = true;
-        bytes += kp_mul_u64(kp_shape_elems(w->shape, 1), kp_dtype_bytes(w->dtype));
+        bytes = kp_add_u64(bytes, weight_bytes(&c->graph->weights[op->weights[i]]));
+    }
+    for (uint32_t w = layer->first_weight; op->n_weights && w < layer->first_weight + layer->n_weights; w++) {
+        if (c->counted[w] || c->read[w] || c->graph->weights[w].role == KP_ROLE_STATE) continue;
+        c->counted[w] = true;
+        bytes = kp_add_u64(bytes, weight_bytes(&c->graph->weights[w]));
     }
     return bytes;
 }
@@ -113,7 +126,10 @@ kp_status kp_fill_checks(const kp_ground *ground, const kp_hunt *winner, kp_aren
     const uint8_t *cuts = kp_ground_base(ground, s->tp, s->micro_batch)->cuts;
     checks c = {.graph = graph, .strategy = s, .arena = arena};
     c.counted = KP_NEW(arena, bool, graph->n_weights);
-    if (!c.counted) return kp_nomem(err);
+    c.read = KP_NEW(arena, bool, graph->n_weights);
+    if (!c.counted || !c.read) return kp_nomem(err);
+    for (uint32_t o = 0; o < graph->n_ops; o++)
+        for (uint32_t i = 0; i < graph->ops[o].n_weights; i++) c.read[graph->ops[o].weights[i]] = true;
     for (uint32_t stage = 0; stage < s->pp; stage++)
         for (uint32_t u = winner->borders[stage]; u < winner->borders[stage + 1]; u++)
             for (uint32_t o = ground->units[u].first_op; o < ground->units[u].end_op; o++)
@@ -125,8 +141,7 @@ kp_status kp_fill_checks(const kp_ground *ground, const kp_hunt *winner, kp_aren
     for (uint32_t i = 0; i < graph->n_weights; i++) {
         const kp_weight *w = &graph->weights[i];
         if (w->role == KP_ROLE_STATE && !c.counted[i]) continue; /* a buffer, nothing learnt */
-        ret->weight_bytes = kp_add_u64(ret->weight_bytes, kp_mul_u64(kp_shape_elems(w->shape, 1),
-                                                                     kp_dtype_bytes(w->dtype)));
+        ret->weight_bytes = kp_add_u64(ret->weight_bytes, weight_bytes(w));
     }
     return KP_OK;
 }

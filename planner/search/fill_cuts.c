@@ -55,6 +55,10 @@ static void see_op(cutter *c, uint32_t o)
     if (row->backward == KP_COLL_ALL_REDUCE) layer->backward = row->backward;
     int axis = kp_layout_axes(c->graph, op, row).w;
     for (uint32_t i = 0; i < op->n_weights; i++) c->axis[op->weights[i]] = (int8_t)axis;
+    /* Statistics, which the op keeps beside the weights it reads. */
+    const kp_layer *own = &c->graph->layers[op->layer];
+    for (uint32_t w = own->first_weight; axis >= 0 && w < own->first_weight + own->n_weights; w++)
+        if (c->graph->weights[w].role == KP_ROLE_STAT) c->axis[w] = (int8_t)axis;
 }
 
 static kp_status list_weights(const cutter *c, uint32_t layer, kp_plan_cut *cut, kp_err *err)

@@ -212,23 +212,25 @@ static bool same_strategy(const kp_strategy *a, const kp_strategy *b)
     return simpler(a, b) == 0 && a->dp == b->dp;
 }
 
-/* Judges the choices of a point until one fits. */
+/* Judges the choices of a point, less recomputation first; the best of the first that fit. */
 static kp_status try_point(others *o, const kp_point *point, kp_err *err)
 {
     choice choices[16];
+    kp_plan_alternative best = {.seconds = INFINITY};
     uint32_t n = list_choices(o->ground, point, choices);
     for (uint32_t i = 0; i < n && o->judged < OTHERS_JUDGED; i++) {
         kp_verdict_of v;
         kp_strategy s = kp_space_strategy(&o->ground->space, point, choices[i].zero,
                                           choices[i].recompute);
+        if (!isinf(best.seconds) && s.recompute != best.strategy.recompute) break;
         if (same_strategy(&s, &o->winner->strategy)) continue;
-        KP_TRY(kp_ground_judge(o->ground, &s, INFINITY, o->arena, o->scratch, &v, err));
+        KP_TRY(kp_ground_judge(o->ground, &s, best.seconds, o->arena, o->scratch, &v, err));
         o->judged++;
-        if (!v.found) continue;
-        o->list[o->n++] = (kp_plan_alternative){.strategy = s, .seconds = v.seconds,
-                                                .peak_bytes = v.peak_bytes};
-        return KP_OK;
+        if (v.found)
+            best = (kp_plan_alternative){.strategy = s, .seconds = v.seconds,
+                                         .peak_bytes = v.peak_bytes};
     }
+    if (!isinf(best.seconds)) o->list[o->n++] = best;
     return KP_OK;
 }
 

@@ -27,23 +27,51 @@ const kp_base *kp_ground_base(const kp_ground *ground, uint32_t tp, uint32_t mic
     return NULL;
 }
 
+/* The costs without ZeRO and recomputation, of which only times are asked: these are kept, the
+ * rest of what it took to make them is given back. */
+static kp_status base_costs(const kp_ground *g, const kp_point *point, const uint8_t *cuts,
+                            kp_arena *arena, kp_costs *ret, kp_err *err)
+{
+    const kp_search_request *r = g->request;
+    kp_costs costs;
+    kp_strategy plain = kp_space_strategy(&g->space, point, 0, KP_RECOMPUTE_NONE);
+    kp_unit_sum *sum = KP_NEW(arena, kp_unit_sum, g->n_units + 1ul);
+    uint64_t *cross = KP_NEW(arena, uint64_t, g->n_units + 1ul);
+    if (!sum || !cross) return kp_nomem(err);
+    kp_arena_mark mark = kp_arena_tell(arena);
+    kp_status status = kp_costs_make(r->graph, r->training, &plain, cuts, &g->cluster, arena, &costs, err);
+    if (status == KP_OK) {
+        memcpy(sum, costs.sum, (g->n_units + 1ul) * sizeof(*sum));
+        memcpy(cross, costs.cross_bytes, (g->n_units + 1ul) * sizeof(*cross));
+    }
+    kp_arena_rewind(arena, mark);
+    KP_TRY(status);
+    costs.sum = sum;
+    costs.cross_bytes = cross;
+    costs.units = g->units;
+    costs.moment_bytes = NULL;
+    *ret = costs;
+    return KP_OK;
+}
+
 static kp_status base_make(const kp_ground *g, const kp_point *point, kp_arena *arena,
                            kp_base *ret, kp_err *err)
 {
-    const kp_search_request *r = g->request;
     kp_base base = {.tp = point->tp, .micro_batch = point->micro_batch, .cross_s = INFINITY};
     uint64_t divided;
-    KP_TRY(kp_cuts_choose(r->graph, point->tp, point->micro_batch, arena, &base.cuts, &divided, err));
+    KP_TRY(kp_cuts_choose(g->request->graph, point->tp, point->micro_batch, arena, &base.cuts,
+                          &divided, err));
     base.divides = point->tp == 1 || divided > 0;
-    kp_strategy plain = kp_space_strategy(&g->space, point, 0, KP_RECOMPUTE_NONE);
-    if (base.divides)
-        KP_TRY(kp_costs_make(r->graph, r->training, &plain, base.cuts, &g->cluster, arena,
-                             &base.costs, err));
+    if (base.divides) KP_TRY(base_costs(g, point, base.cuts, arena, &base.costs, err));
+    /* Neighbouring stages may be in one node or not, whichever is cheaper. */
+    kp_strategy near = kp_space_strategy(&g->space, point, 0, KP_RECOMPUTE_NONE), far = near;
+    near.dp = 1;
+    far.dp = g->cluster.n_slots;
     for (uint32_t i = 0; base.divides && i < g->n_units; i++) {
         base.unit_s = fmax(base.unit_s, kp_costs_stage_s(&base.costs, i, i + 1));
-        if (i && g->border_ok[i] && g->max_stages > 1)
-            base.cross_s = fmin(base.cross_s,
-                                kp_costs_cross_s(&base.costs, i, &g->cluster, &plain));
+        if (i == 0 || !g->border_ok[i]) continue;
+        base.cross_s = fmin(base.cross_s, kp_costs_cross_s(&base.costs, i, &g->cluster, &near));
+        base.cross_s = fmin(base.cross_s, kp_costs_cross_s(&base.costs, i, &g->cluster, &far));
     }
     *ret = base;
     return KP_OK;

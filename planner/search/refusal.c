@@ -181,7 +181,7 @@ static kp_status try_change(const kp_search_request *request,
     return KP_OK;
 }
 
-/* In the table's order, those that fit first. */
+/* In the table's order, those that fit first; what saves nothing is no change. */
 static kp_status list_changes(const kp_search_request *request, kp_arena *arena, kp_refusal *ret,
                               kp_err *err)
 {
@@ -195,7 +195,7 @@ static kp_status list_changes(const kp_search_request *request, kp_arena *arena,
         bool applies;
         KP_TRY(try_change(request, changes[i], arena, &applies, &change, err));
         if (applies && change.fits) ret->changes[ret->n_changes++] = change;
-        else if (applies) not_enough[n_not++] = change;
+        else if (applies && change.peak_bytes < ret->binding.peak_bytes) not_enough[n_not++] = change;
     }
     for (uint32_t i = 0; i < n_not; i++) ret->changes[ret->n_changes++] = not_enough[i];
     return KP_OK;

@@ -253,7 +253,7 @@ Test(plan, line)
 Test(plan, print)
 {
     static const char *const wants[] = {
-        "'small' on 2 nodes x 4 GPUs (simulated), for any", "batch 16 = 2 replicas x 4 micro-batches of 2",
+        "'small' on 2 nodes x 4 GPUs (simulated), for any", "batch 16 = 2 x 4 micro-batches of 2",
         "schedule 1f1b", "step       0.412 s (0.400 s to 0.500 s), 38.83 samples/s", "compute",
         "97.1 %", "gap 3.0 %; no stage does less", "30.0 MiB of 40.0 MiB usable", "weights",
         "dense - dense_1", "1 of 4 layers are divided over 2 ranks", "column         dense, all_reduce backward",

@@ -139,7 +139,7 @@ Test(cuts, degrees_by_hand)
         const char *hint; /* NULL: allowed */
     } rows[] = {
         {model_dense, 1, NULL},   {model_dense, 8, NULL},     {model_dense, 5, NULL},
-        {model_dense, 7, "--tp 5"}, {model_transformer, 8, NULL}, {model_transformer, 7, "--tp 4"},
+        {model_dense, 7, "--tp 4"}, {model_transformer, 8, NULL}, {model_transformer, 7, "--tp 4"},
         {model_small_dense, 4000000000u, "--tp 16"},
     };
     kp_arena arena;
