@@ -64,8 +64,8 @@ kp_status kp_channel_meet(kp_channel *channel, kp_group group, uint64_t key, kp_
 /* Breaks the run: this rank cannot go on. The hub breaks its own, others tell it. */
 void kp_channel_break(kp_channel *channel, const kp_err *why);
 
-/* Leaves this rank's report with the hub; on the hub, also waits until all ranks have reported or
- * the run is broken and those that are left have. Reports of lost ranks are missing. */
+/* Leaves this rank's report with the hub; on the hub, also waits until all ranks have reported or are
+ * lost, a second at most once the run is broken. Reports of lost ranks are missing. */
 kp_status kp_channel_report(kp_channel *channel, const void *bytes, size_t len, kp_err *err);
 
 /* Hub, after kp_channel_report: what the rank reported; NULL if it did not. The bytes belong to the

@@ -385,13 +385,12 @@ void kp_hub_report(kp_hub *hub, const void *bytes, size_t len)
 
 bool kp_hub_all_reported(const kp_hub *hub)
 {
-    uint32_t ended = 0, open = 0;
+    uint32_t ended = 0;
     for (uint32_t i = 0; i < hub->n_peers; i++) {
         const peer *p = &hub->peers[i];
         ended += p->known && (p->reported || p->lost);
-        open += p->known && !p->reported && !p->lost;
     }
-    return ended == hub->n_ranks || (hub->broken[0] && open == 0);
+    return ended == hub->n_ranks;
 }
 
 const kp_buf *kp_hub_get_report(const kp_hub *hub, uint32_t rank)

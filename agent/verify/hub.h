@@ -33,8 +33,7 @@ const char *kp_hub_broken(const kp_hub *hub); /* NULL: it is not */
  * `key`, or, with ranks NULL, a rank that did not report. */
 void kp_hub_late(kp_hub *hub, const kp_group *group, uint64_t key);
 
-/* Keeps the own report. True in kp_hub_all_reported when every rank has reported or is lost; a rank
- * that has never come counts as missing unless the run is broken. */
+/* Keeps the own report. kp_hub_all_reported: every rank of the run has reported or is lost. */
 void kp_hub_report(kp_hub *hub, const void *bytes, size_t len);
 bool kp_hub_all_reported(const kp_hub *hub);
 const kp_buf *kp_hub_get_report(const kp_hub *hub, uint32_t rank);
