@@ -2,6 +2,7 @@
 #include "agent/verify/walk.h"
 #include "proto/clock.h"
 #include <math.h>
+#include <unistd.h>
 
 /* A rank's walk. */
 typedef struct walker {
@@ -212,10 +213,39 @@ out:
     return status;
 }
 
+/* The walker's rows, all of which say at first that this rank is no member. */
+static kp_status prepare(walker *w, kp_err *err)
+{
+    const kp_wire_run *run = w->walk->run;
+    KP_TRY(check_run_message(w->walk, err));
+    w->rows = KP_NEW(w->arena, kp_check, 2 * (size_t)run->n_checks);
+    w->jobs = KP_NEW(w->arena, kp_check_job, run->n_checks);
+    if (!w->rows || !w->jobs) return kp_nomem(err);
+    for (uint32_t i = 0; i < run->n_checks; i++) {
+        kp_check_fill(&run->checks[i], KP_CHECK_NOT_COVERED, NULL, &w->rows[2 * i]);
+        w->rows[2 * i].ranks = w->rows[2 * i + 1].ranks = 0;
+    }
+    return KP_OK;
+}
+
+static kp_status open_channel(walker *w, kp_err *err)
+{
+    const kp_walk *walk = w->walk;
+    const limits until = limits_of(walk);
+    const kp_channel_config config = {.node = walk->node,
+                                      .token = walk->run->token,
+                                      .rank = walk->rank,
+                                      .n_ranks = walk->run->n_ranks,
+                                      .listen_fd = walk->listen_fd,
+                                      .meet = walk->run->meet,
+                                      .deadline_s = walk->listen_fd >= 0 ? until.hub_s : until.meet_s,
+                                      .end_s = until.end_s};
+    return kp_channel_open(&config, &w->checker.channel, err);
+}
+
 kp_status kp_walk_run(const kp_walk *walk, kp_arena *arena, kp_wire_run_result *ret, kp_err *err)
 {
     const kp_wire_run *run = walk->run;
-    const limits until = limits_of(walk);
     walker w = {.walk = walk,
                 .arena = arena,
                 .checker = {.rank = walk->rank,
@@ -223,32 +253,18 @@ kp_status kp_walk_run(const kp_walk *walk, kp_arena *arena, kp_wire_run_result *
                             .shape_limit = run->shape_limit,
                             .rows = walk->rows ? walk->rows : kp_shard_rows,
                             .n_rows = walk->rows ? walk->n_rows : kp_shard_n_rows}};
-    KP_TRY(check_run_message(walk, err));
-    w.rows = KP_NEW(arena, kp_check, 2 * (size_t)run->n_checks);
-    w.jobs = KP_NEW(arena, kp_check_job, run->n_checks);
-    if (!w.rows || !w.jobs) return kp_nomem(err);
-    for (uint32_t i = 0; i < run->n_checks; i++) {
-        kp_check_fill(&run->checks[i], KP_CHECK_NOT_COVERED, NULL, &w.rows[2 * i]);
-        w.rows[2 * i].ranks = w.rows[2 * i + 1].ranks = 0;
-    }
     kp_schema_init(kp_wire_schema(KP_WIRE_RUN_RESULT), ret);
     ret->run = run->run;
-    kp_channel_config config = {.node = walk->node,
-                                .token = run->token,
-                                .rank = walk->rank,
-                                .n_ranks = run->n_ranks,
-                                .listen_fd = walk->listen_fd,
-                                .meet = run->meet,
-                                .deadline_s = walk->listen_fd >= 0 ? until.hub_s : until.meet_s,
-                                .end_s = until.end_s};
-    kp_err why = {0};
-    if (kp_channel_open(&config, &w.checker.channel, &why) != KP_OK ||
-        (walk_checks(&w, walk, &why) != KP_OK && walk->listen_fd < 0)) {
-        ret->failure = kp_arena_str(arena, why.msg);
-        kp_channel_close(w.checker.channel);
-        return ret->failure ? KP_OK : kp_nomem(err);
+    kp_status status = prepare(&w, err);
+    if (status != KP_OK) {
+        if (walk->listen_fd >= 0) close(walk->listen_fd);
+        return status;
     }
-    kp_status status = report_and_merge(&w, ret, err);
+    kp_err why = {0};
+    bool ok = open_channel(&w, &why) == KP_OK;
+    if (ok) ok = walk_checks(&w, walk, &why) == KP_OK || walk->listen_fd >= 0;
+    if (ok) status = report_and_merge(&w, ret, err);
+    else if (!(ret->failure = kp_arena_str(arena, why.msg))) status = kp_nomem(err);
     kp_channel_close(w.checker.channel);
     return status;
 }

@@ -105,3 +105,30 @@ Test(check, every_cut_is_the_layer)
         kp_arena_release(&arena);
     }
 }
+
+Test(check, every_failed_allocation_is_a_status)
+{
+    const kp_check_spec specs[2] = {
+        {.layer = "a", .op = KP_OP_MATMUL, .cut = KP_CUT_COLUMN_GATHER, .x = DIMS(4, 6), .w = DIMS(6, 5),
+         .y = DIMS(4, 5), .ranks = kp_test_group(), .n_ranks = 2},
+        {.layer = "b", .op = KP_OP_SOFTMAX, .cut = KP_CUT_BATCH, .x = DIMS(4, 6), .y = DIMS(4, 6),
+         .ranks = kp_test_group(), .n_ranks = 1},
+    };
+    kp_test_run run = {.specs = specs, .n_specs = 2, .n_ranks = 2, .deadline_s = 5};
+    bool failed = true;
+    for (uint32_t n = 1; failed && n < 200; n++) {
+        kp_arena arena;
+        kp_arena_init(&arena, 0);
+        kp_wire_run_result result = {0};
+        run.fail_call = n;
+        kp_status status = kp_test_threads(&run, &arena, &result);
+        failed = arena.calls >= arena.fail_call;
+        cr_expect(status == KP_OK || status == KP_NOMEM, "allocation %u: %d", n, status);
+        if (!failed)
+            cr_expect(status == KP_OK && kp_test_count(&result, KP_CHECK_OK) == 2 && !result.failure, "%u: %s", n,
+                      kp_test_message(&result));
+        cr_expect(kp_test_count(&result, KP_CHECK_FAILED) == 0, "allocation %u", n);
+        kp_arena_release(&arena);
+    }
+    cr_expect(!failed);
+}
