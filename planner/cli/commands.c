@@ -22,7 +22,7 @@ const kp_command kp_commands[] = {
     { "lease",    "renew|release|confirm LEASE", 2, 2, G(TERM) | G(KEEP) | G(CLIENT) | G(REQUEST), kp_cmd_lease,
       "keep, give back or confirm reserved GPUs" },
     { "help",     "[COMMAND|TOPIC]",            0, 1,  0, kp_cmd_help,
-      "this list, or a command's options; topics: exit-codes, reference" },
+      "this list, or a command's options; topics: exit-codes, rules, reference" },
     { "version",  "",                           0, 0,  0, kp_cmd_version, "the program's version" },
 
     { "emit",       "PLAN --for TARGET",        1, 1,  0, NULL, "the plan as its target's configuration" },

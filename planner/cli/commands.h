@@ -12,11 +12,12 @@ kp_command_run kp_cmd_summary, kp_cmd_explain, kp_cmd_plan, kp_cmd_submit, kp_cm
 /* Help of the command on the line (`--help`), or the overview if there is none. */
 kp_command_run kp_help_command;
 
-/* The help texts, also for the README and tests: the overview, one command, the exit codes, and
- * all commands and options as Markdown. */
+/* The help texts, also for the README and tests: the overview, one command, the exit codes,
+ * the rules of explain, and all commands and options as Markdown. */
 void kp_help_overview(kp_buf *out);
 void kp_help_of(const kp_command *command, kp_buf *out);
 void kp_help_exit_codes(kp_buf *out);
+void kp_help_rules(kp_buf *out);
 void kp_help_reference(kp_buf *out);
 
 #endif

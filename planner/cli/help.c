@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "planner/cli/commands.h"
 #include "planner/cli/output.h"
+#include "planner/plan/rules.h"
 
 #define HELP_WIDTH 96
 
@@ -137,6 +138,17 @@ void kp_help_exit_codes(kp_buf *out)
                        kp_status_name((kp_status)status), when[status]);
 }
 
+void kp_help_rules(kp_buf *out)
+{
+    kp_buf_str(out, "Rules of 'kplan explain': what makes a step big, and what helps.\n");
+    for (size_t i = 0; i < kp_n_rules; i++) {
+        const kp_rule *rule = &kp_rules[i];
+        kp_buf_fmt(out, "\n%s %s\n", rule->id, rule->name);
+        if (rule->blames) two_columns(out, "blames", 8, rule->blames);
+        if (rule->helps) two_columns(out, "helps", 8, rule->helps);
+    }
+}
+
 /* ---- Markdown, for the README ---- */
 
 /* True if one of the group's options is in this version. */
@@ -192,6 +204,7 @@ static const struct {
 } topics[] = {
     {"overview", kp_help_overview},
     {"exit-codes", kp_help_exit_codes},
+    {"rules", kp_help_rules},
     {"reference", kp_help_reference},
 };
 

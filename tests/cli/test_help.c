@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "planner/cli/commands.h"
+#include "planner/plan/explain.h"
+#include "planner/plan/rules.h"
+#include "proto/gpus.h"
 #include "tests/lib/proc.h"
 #include <criterion/criterion.h>
 
@@ -71,5 +74,45 @@ Test(help, of_commands)
         for (const char *line = kp_buf_text(&text); *line; line += strcspn(line, "\n") + 1)
             cr_expect(strcspn(line, "\n") <= 100, "%s: too wide: %.120s", command->name, line);
         kp_buf_release(&text);
+    }
+}
+
+static void expect_rule(const char *id, const char *model, bool remedy)
+{
+    for (size_t i = 0; i < kp_n_rules; i++)
+        if (!strcmp(kp_rules[i].id, id)) {
+            cr_expect(remedy ? kp_rules[i].helps : kp_rules[i].blames, "%s: %s", model, id);
+            return;
+        }
+    cr_expect(false, "%s: rule %s has no text", model, id);
+}
+
+/* What explain says of any model is explained by `kplan help rules`. */
+Test(help, rules_are_told)
+{
+    static const char *const models[] = {"dense", "cnn", "lstm", "transformer", "resnet50"};
+    for (size_t i = 1; i < kp_n_rules; i++) cr_expect(strcmp(kp_rules[i - 1].id, kp_rules[i].id) < 0);
+    for (size_t i = 0; i < 2 * KP_LEN(models); i++) {
+        const char *model = models[i / 2];
+        char path[128];
+        kp_values values;
+        kp_gpu_kinds gpus;
+        kp_explain explain;
+        kp_err err = {0};
+        kp_arena arena;
+        kp_arena_init(&arena, 0);
+        kp_values_init(&values);
+        values.options.batch = i % 2 ? 32 : 1;
+        if (i % 2) values.options.dp = 2;
+        else values.options.memory_bytes = 1000000000;
+        snprintf(path, sizeof(path), "tests/data/models/%s.json", model);
+        char *text = kp_file_text(path);
+        kp_explain_request request = {text, strlen(text), model, &values.options, &gpus};
+        cr_assert_eq(kp_gpu_table(&arena, &gpus, &err), KP_OK);
+        cr_assert_eq(kp_explain_make(&request, &arena, &explain, &err), KP_OK, "%s: %s", model, err.msg);
+        for (uint32_t c = 0; c < explain.n_culprits; c++) expect_rule(explain.culprits[c].rule, model, false);
+        for (uint32_t r = 0; r < explain.n_remedies; r++) expect_rule(explain.remedies[r].rule, model, true);
+        kp_arena_release(&arena);
+        free(text);
     }
 }
