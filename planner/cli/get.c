@@ -31,7 +31,8 @@ static kp_status print_nodes(kp_cli *cli, const void *value, kp_err *err)
         const kp_node *node = &nodes->nodes[i];
         uint32_t n_free = 0;
         kp_short gib;
-        for (uint32_t g = 0; g < node->n_gpus; g++) n_free += node->gpus[g].state == KP_GPU_FREE;
+        for (uint32_t g = 0; g < node->n_gpus; g++)
+            n_free += node->state == KP_NODE_READY && node->gpus[g].state == KP_GPU_FREE;
         kp_table_cell(&table, node->name);
         kp_table_cell(&table, kp_node_state_names[node->state]);
         kp_table_fmt(&table, "%u", node->n_gpus);
