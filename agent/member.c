@@ -10,7 +10,7 @@
 #define RELINK_S      30.0 /* away so long: resolve the name again */
 #define PAUSE_FIRST_S 1.0
 #define PAUSE_MAX_S   15.0
-#define CONFLICT_S    4.0 /* an agent that was killed is forgotten after three beats */
+#define CONFLICT_S    1.5 /* for an agent that just died to be found dead */
 #define MESSAGE_BYTES ((size_t)16 << 20)
 
 void kp_member_init(kp_member *member, void *zmq, const char *server, const char *node,
@@ -194,7 +194,7 @@ static kp_status refused(kp_member *member, const kp_frame *frame, kp_err *err)
     if (status == KP_CONFLICT) {
         if (member->conflict_since_s <= 0) member->conflict_since_s = now_s;
         if (now_s - member->conflict_since_s < CONFLICT_S) {
-            member->next_hello_s = now_s + 0.5;
+            member->next_hello_s = now_s + 0.7;
             return KP_OK;
         }
     } else if (status == KP_RETRY || status == KP_STORE || status == KP_INTERNAL ||

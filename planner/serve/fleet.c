@@ -55,8 +55,10 @@ static kp_status gpu_sane(const kp_node *node, uint32_t i, kp_err *err)
         why = "its UUID is empty, too long or no text";
     else if (!kp_word_ok(gpu->name, 128))
         why = "its name is empty, too long or no text";
-    else if (gpu->total_bytes == 0 || gpu->total_bytes > KP_GPU_BYTES_MAX)
-        why = "its memory is none or past 16 TiB";
+    else if (gpu->total_bytes == 0 && gpu->state != KP_GPU_UNHEALTHY)
+        why = "it has no memory, but is not called unhealthy"; /* a lost card tells nothing */
+    else if (gpu->total_bytes > KP_GPU_BYTES_MAX)
+        why = "its memory is past 16 TiB";
     else if (gpu->driver_reserved_bytes > gpu->total_bytes)
         why = "the driver reserves more than the card has";
     for (uint32_t k = 0; k < i && !why; k++) {
@@ -72,6 +74,9 @@ kp_status kp_fleet_sane(const kp_node *node, kp_err *err)
         kp_fail(err, KP_INPUT, "a node's name is not 1 to 64 of letters, digits, '.', '_' and '-'");
         return KP_INPUT;
     }
+    if (!node->boot_epoch || !kp_word_ok(node->boot_epoch, 64))
+        return kp_fail(err, KP_INPUT, "node '%s' does not say which start of its agent it is",
+                       node->name);
     if (node->n_gpus > KP_NODE_GPUS_MAX)
         return kp_fail(err, KP_INPUT, "node '%s' has %u GPUs, more than %d", node->name,
                        node->n_gpus, KP_NODE_GPUS_MAX);

@@ -148,6 +148,13 @@ static void no_memory(kp_node *n) { n->gpus[1].total_bytes = 0; }
 static void huge_memory(kp_node *n) { n->gpus[1].total_bytes = (uint64_t)17 << 40; }
 static void all_reserved(kp_node *n) { n->gpus[1].driver_reserved_bytes = UINT64_MAX - 1; }
 static void control_bytes(kp_node *n) { n->gpus[1].uuid = "GPU\n1"; }
+static void no_epoch(kp_node *n) { n->boot_epoch = NULL; }
+static void odd_epoch(kp_node *n) { n->boot_epoch = "be\n"; }
+static void lost_card(kp_node *n)
+{
+    n->gpus[1].state = KP_GPU_UNHEALTHY;
+    n->gpus[1].total_bytes = n->gpus[1].driver_reserved_bytes = n->gpus[1].free_bytes = 0;
+}
 static void fine(kp_node *n) { n->gpus[1].state = KP_GPU_UNHEALTHY; }
 static void no_gpus(kp_node *n) { n->n_gpus = 0; }
 
@@ -160,6 +167,9 @@ Test(fleet, inventories_that_cannot_be)
     } rows[] = {
         {"fine", fine, KP_OK},
         {"no gpus", no_gpus, KP_OK},
+        {"a card that was lost before anybody saw it", lost_card, KP_OK},
+        {"no boot epoch", no_epoch, KP_INPUT},
+        {"a boot epoch of two lines", odd_epoch, KP_INPUT},
         {"too many", too_many_gpus, KP_INPUT},
         {"bad name", bad_name, KP_INPUT},
         {"no uuid", no_uuid, KP_INPUT},
