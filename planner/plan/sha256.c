@@ -32,22 +32,23 @@ static void schedule_block(const uint8_t *block, uint32_t w[64])
     }
 }
 
+/* The working variables a to h stay in registers: a model file of 60 MB is hashed several times. */
 static void hash_block(uint32_t hash[8], const uint8_t *block)
 {
-    uint32_t w[64], v[8]; /* v: the working variables a to h */
+    uint32_t w[64];
+    uint32_t a = hash[0], b = hash[1], c = hash[2], d = hash[3];
+    uint32_t e = hash[4], f = hash[5], g = hash[6], h = hash[7];
     schedule_block(block, w);
-    memcpy(v, hash, sizeof(v));
     for (int t = 0; t < 64; t++) {
-        uint32_t sum1 = turn(v[4], 6) ^ turn(v[4], 11) ^ turn(v[4], 25);
-        uint32_t choose = (v[4] & v[5]) ^ (~v[4] & v[6]);
-        uint32_t t1 = v[7] + sum1 + choose + round_constants[t] + w[t];
-        uint32_t sum0 = turn(v[0], 2) ^ turn(v[0], 13) ^ turn(v[0], 22);
-        uint32_t majority = (v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]);
-        memmove(v + 1, v, 7 * sizeof(v[0]));
-        v[4] += t1;
-        v[0] = t1 + sum0 + majority;
+        uint32_t sum1 = turn(e, 6) ^ turn(e, 11) ^ turn(e, 25);
+        uint32_t t1 = h + sum1 + ((e & f) ^ (~e & g)) + round_constants[t] + w[t];
+        uint32_t sum0 = turn(a, 2) ^ turn(a, 13) ^ turn(a, 22);
+        uint32_t t2 = sum0 + ((a & b) ^ (a & c) ^ (b & c));
+        h = g, g = f, f = e, e = d + t1;
+        d = c, c = b, b = a, a = t1 + t2;
     }
-    for (int i = 0; i < 8; i++) hash[i] += v[i];
+    const uint32_t sums[8] = {a, b, c, d, e, f, g, h};
+    for (int i = 0; i < 8; i++) hash[i] += sums[i];
 }
 
 void kp_sha256_hex(const void *bytes, size_t len, char ret[65])
