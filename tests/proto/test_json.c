@@ -54,6 +54,7 @@ static const struct {
     {"[NaNx]", "line 1, column 2", "a value expected, 'NaNx' found"},
     {"[\"a\\u0000b\"]", "line 1", "u0000"},
     {"]", "line 1, column 1", "starts with ']'"},
+    {"nothing\r\nhere", "line 1, column 1", "starts with 'nothing', not"},
     {"[}", "line 1, column 2", "a value expected, '}' found"},
 };
 
