@@ -9,7 +9,7 @@ static kp_status known(const kp_rule *rule, const kp_spec_layer *inner)
     if (inner->row || inner->model) return KP_OK;
     kp_fail(rule->err, KP_UNSUPPORTED, "its inner layer '%s' has an unknown class '%s'",
             inner->name, inner->class_name);
-    kp_hint(rule->err, "describe the class with --layers SPEC.json");
+    kp_hint(rule->err, "replace the layer by built-in ones");
     return KP_UNSUPPORTED;
 }
 

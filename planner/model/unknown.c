@@ -73,7 +73,7 @@ static kp_status run_lambda(kp_rule *rule, const kp_spec_layer *spec)
     if (lambda_shape(rule, spec, &shape)) return emit_opaque(rule, shape, rule->compute);
     if (!is_keras_3(spec) || !rule->n_in) {
         kp_fail(rule->err, KP_UNSUPPORTED, "a Lambda without 'output_shape' could make anything");
-        kp_hint(rule->err, "give the Lambda an output_shape, or describe it with --layers SPEC.json");
+        kp_hint(rule->err, "give the Lambda an output_shape, or replace it by built-in layers");
         return KP_UNSUPPORTED;
     }
     KP_TRY(kp_rule_warn(rule, "assumed-shape", "the Lambda does not say its output shape: taken to "
@@ -104,8 +104,8 @@ kp_status kp_rule_unknown(kp_rule *rule, const kp_spec_layer *spec, uint32_t cal
     if (!n && lambda) KP_TRY(run_lambda(rule, spec));
     if (!n && !lambda) {
         kp_fail(rule->err, KP_UNSUPPORTED, "class '%.60s' is not known", spec->class_name);
-        kp_hint(rule->err, "its output shape is not in the file either; describe the class with "
-                           "--layers SPEC.json, or replace the layer by built-in ones");
+        kp_hint(rule->err, "its output shape is not in the file either: export a Keras 3 Functional "
+                           "model, whose file has shapes, or replace the layer by built-in ones");
         return KP_UNSUPPORTED;
     }
     return warn_unknown(rule, spec, lambda);
