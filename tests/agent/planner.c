@@ -75,8 +75,12 @@ void kp_planner_say(kp_planner *p, kp_wire_type type, const char *id, const void
     envelope.id = id;
     if (p->session) envelope.session = p->session;
     kp_err err = {0};
-    cr_assert(kp_link_send(p->link, &p->peer, type, &envelope, payload, &err) == KP_OK, "%s: %s",
-              err.where, err.msg);
+    kp_status status = KP_RETRY;
+    for (int i = 0; i < 500 && status == KP_RETRY; i++) { /* the agent's queue may be full */
+        if (i) kp_sleep(0.01);
+        status = kp_link_send(p->link, &p->peer, type, &envelope, payload, &err);
+    }
+    cr_assert(status == KP_OK, "%s: %s: %s", kp_wire_name(type), err.where, err.msg);
 }
 
 void kp_planner_welcome(kp_planner *p, uint64_t session, kp_fence *fences, uint32_t n)

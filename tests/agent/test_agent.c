@@ -4,6 +4,7 @@
 #include "proto/node.h"
 #include "proto/wire.h"
 #include "tests/agent/planner.h"
+#include "tests/lib/fill.h"
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <zmq.h>
@@ -179,6 +180,40 @@ Test(agent, garbage_from_the_planner)
     kp_frame frame;
     do frame = kp_planner_expect(&p, KP_WIRE_HEARTBEAT);
     while (frame.envelope.session != 10);
+    cr_expect(kp_proc_stop(&p.agent) == 0);
+    kp_planner_close(&p);
+}
+
+/* Every message there is, with every field set to something: most mean nothing to an agent, a RUN
+ * of nonsense on its own GPU is refused or fails, and it beats on. */
+Test(agent, every_message)
+{
+    static const kp_wire_type types[] = {
+#define KP_TYPE(name, number, payload) KP_WIRE_##name,
+        KP_WIRE_ROWS(KP_TYPE)
+#undef KP_TYPE
+    };
+    kp_planner p;
+    kp_planner_join(&p);
+    const kp_wire_resync hello = {.reason = "which GPUs?", .hello = true};
+    kp_planner_say(&p, KP_WIRE_RESYNC, NULL, &hello);
+    const char *gpu = kp_planner_hello(&p)->inventory.gpus[0].uuid;
+    kp_planner_welcome(&p, 7, NULL, 0);
+    for (unsigned seed = 0; seed < 8; seed++)
+        for (size_t i = 0; i < KP_LEN(types); i++) {
+            const kp_schema *schema = kp_wire_schema(types[i]);
+            void *value = kp_arena_alloc(&p.arena, 1, schema->size);
+            test_fill(schema, value, &p.arena, seed, seed % 2 == 1);
+            kp_wire_run *run = types[i] == KP_WIRE_RUN ? value : NULL;
+            for (uint32_t k = 0; run && seed > 3 && k < run->n_here; k++) run->ranks[k].gpu = gpu;
+            kp_planner_say(&p, types[i], NULL, value);
+        }
+    kp_planner_welcome(&p, 99, NULL, 0);
+    kp_frame frame = {0};
+    double deadline_s = kp_now_s() + 20;
+    while (kp_now_s() < deadline_s && frame.envelope.session != 99)
+        if (kp_link_recv(p.link, 0.5, &p.arena, &frame, NULL) != KP_OK) frame = (kp_frame){0};
+    cr_expect(frame.envelope.session == 99);
     cr_expect(kp_proc_stop(&p.agent) == 0);
     kp_planner_close(&p);
 }
