@@ -67,11 +67,15 @@ static kp_status connect_hub(const kp_channel_config *config, int *ret, kp_err *
                        config->meet ? config->meet : "");
     int fd = socket(AF_INET, SOCK_STREAM, 0), why = 0;
     socklen_t len = sizeof(why);
-    if (fd < 0 || !kp_frame_socket(fd)) why = errno;
+    if (fd < 0 || !kp_frame_socket(fd))
+        why = errno;
     else if (connect(fd, (struct sockaddr *)&at, sizeof(at)) != 0) {
-        if (errno != EINPROGRESS) why = errno;
-        else if (!kp_frame_wait(fd, POLLOUT, config->deadline_s)) why = ETIMEDOUT;
-        else getsockopt(fd, SOL_SOCKET, SO_ERROR, &why, &len);
+        if (errno != EINPROGRESS)
+            why = errno;
+        else if (!kp_frame_wait(fd, POLLOUT, config->deadline_s))
+            why = ETIMEDOUT;
+        else
+            getsockopt(fd, SOL_SOCKET, SO_ERROR, &why, &len);
     }
     if (why == 0) {
         *ret = fd;
@@ -91,7 +95,9 @@ static kp_status say_hello(kp_channel *channel, const kp_channel_config *config,
     double until = config->deadline_s;
     kp_status status = kp_frame_put(channel->fd, head, hello, (size_t)n + 1, until, &why);
     if (status == KP_OK) status = kp_frame_get(channel->fd, &channel->in, 0, until, &why);
-    if (status == KP_OK && channel->in.head.kind == KP_FRAME_WELCOME) return KP_OK;
+    bool welcome = status == KP_OK && channel->in.head.kind == KP_FRAME_WELCOME;
+    kp_inbox_clear(&channel->in);
+    if (welcome) return KP_OK;
     return kp_fail(err, KP_INCONCLUSIVE, "the run's first rank at %s does not take this rank: %s",
                    config->meet, status == KP_OK ? "it answers something else" : why.msg);
 }
@@ -167,13 +173,15 @@ static kp_status meet_as_hub(kp_channel *channel, const kp_group *group, kp_fram
     kp_status status;
     while ((status = kp_hub_result(hub, err)) == KP_RETRY) {
         double left = channel->deadline_s - kp_now_s();
-        if (left <= 0) kp_hub_late(hub, group, head.key);
-        else kp_hub_turn(hub, left);
+        if (left <= 0)
+            kp_hub_late(hub, group, head.key);
+        else
+            kp_hub_turn(hub, left);
     }
     return status;
 }
 
-static kp_status take_answer(kp_channel *channel, void *ret, size_t ret_len, kp_err *err)
+static kp_status read_answer(kp_channel *channel, void *ret, size_t ret_len, kp_err *err)
 {
     const kp_frame_head *head = &channel->in.head;
     const kp_buf *body = &channel->in.body;
@@ -187,6 +195,35 @@ static kp_status take_answer(kp_channel *channel, void *ret, size_t ret_len, kp_
     if (head->join) return broken(channel, kp_buf_text(body), err);
     kp_status code = head->code < KP_STATUS_COUNT ? (kp_status)head->code : KP_INTERNAL;
     return kp_fail(err, code == KP_OK ? KP_INTERNAL : code, "%s", kp_buf_text(body));
+}
+
+/* The same, and the inbox is empty again. */
+static kp_status take_answer(kp_channel *channel, void *ret, size_t ret_len, kp_err *err)
+{
+    kp_status status = read_answer(channel, ret, ret_len, err);
+    kp_inbox_clear(&channel->in);
+    return status;
+}
+
+kp_status kp_channel_check(kp_channel *channel, kp_err *err)
+{
+    const char *why = NULL;
+    if (channel->hub) {
+        kp_hub_turn(channel->hub, 0);
+        why = kp_hub_broken(channel->hub);
+        return why ? kp_fail(err, KP_INCONCLUSIVE, "%s", why) : KP_OK;
+    }
+    if (channel->broken[0]) return kp_fail(err, KP_INCONCLUSIVE, "%s", channel->broken);
+    switch (kp_inbox_read(&channel->in, channel->fd, KP_CHANNEL_BYTES_MAX, &why)) {
+    case KP_INBOX_MORE:
+        return KP_OK;
+    case KP_INBOX_CLOSED:
+        return broken(channel, "the run's first rank was lost", err);
+    case KP_INBOX_WHOLE:
+        break;
+    }
+    kp_status status = take_answer(channel, NULL, 0, err);
+    return status == KP_OK ? broken(channel, "the first rank sent nonsense", err) : status;
 }
 
 kp_status kp_channel_meet(kp_channel *channel, kp_group group, uint64_t key, kp_join join,
@@ -242,8 +279,10 @@ kp_status kp_channel_report(kp_channel *channel, const void *bytes, size_t len, 
     double last_s = channel->end_s;
     while (!kp_hub_all_reported(hub)) {
         double now = kp_now_s();
-        if (kp_hub_broken(hub)) last_s = fmin(last_s, now + report_s);
-        else if (now >= channel->deadline_s) kp_hub_late(hub, NULL, 0);
+        if (kp_hub_broken(hub))
+            last_s = fmin(last_s, now + report_s);
+        else if (now >= channel->deadline_s)
+            kp_hub_late(hub, NULL, 0);
         if (now >= last_s) break;
         kp_hub_turn(hub, fmin(last_s - now, 0.1));
     }

@@ -98,7 +98,8 @@ static kp_status backward(run *r, kp_difference *diff, double *ret_s, kp_err *er
     KP_TRY(r->exec->ops->sync(r->exec, err));
     *ret_s = kp_now_s() - start_s;
     if (p->has_dx) KP_TRY(compare(r, "the gradient of x", r->dx, f->x, r->truth.dx, diff, err));
-    if (p->has_w) KP_TRY(compare(r, "the gradient of the weight", r->dw, f->w, r->truth.dw, diff, err));
+    if (p->has_w)
+        KP_TRY(compare(r, "the gradient of the weight", r->dw, f->w, r->truth.dw, diff, err));
     return KP_OK;
 }
 
@@ -172,8 +173,9 @@ bool kp_check_prepare(const kp_checker *c, const kp_check_spec *spec, uint32_t i
     uint32_t me = 0;
     while (me < spec->n_ranks && spec->ranks[me] != c->rank) me++;
     if (me == spec->n_ranks) return false;
-    *ret = (kp_check_job){
-        .spec = spec, .index = index, .group = {.ranks = spec->ranks, .n = spec->n_ranks, .me = me}};
+    *ret = (kp_check_job){.spec = spec,
+                          .index = index,
+                          .group = {.ranks = spec->ranks, .n = spec->n_ranks, .me = me}};
     for (size_t i = 0; i < c->n_rows && !ret->row; i++)
         if (c->rows[i].op == spec->op && c->rows[i].cut == spec->cut) ret->row = &c->rows[i];
     if (!c->exec->ops->covers(spec->op))

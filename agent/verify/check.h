@@ -16,7 +16,7 @@
 typedef struct kp_checker {
     kp_exec *exec;
     kp_channel *channel;
-    uint32_t rank;            /* of the plan */
+    uint32_t rank; /* of the plan */
     uint64_t seed, shape_limit;
     const kp_shard_row *rows; /* the table that is proved; kp_shard_rows but for tests */
     size_t n_rows;
@@ -25,20 +25,20 @@ typedef struct kp_checker {
 /* A check, ready to run or with the reason why it cannot. */
 typedef struct kp_check_job {
     const kp_check_spec *spec;
-    uint32_t index;          /* in the run's list: meetings go by it */
+    uint32_t index; /* in the run's list: meetings go by it */
     kp_group group;
     const kp_shard_row *row;
-    kp_problem problem;      /* reduced */
+    kp_problem problem; /* reduced */
     bool reduced;
-    kp_err err;              /* code not KP_OK: UNSUPPORTED (not covered) or VERIFY_FAILED */
+    kp_err err; /* code not KP_OK: UNSUPPORTED (not covered) or VERIFY_FAILED */
 } kp_check_job;
 
 /* False if this rank is not in the check's group. */
 bool kp_check_prepare(const kp_checker *checker, const kp_check_spec *spec, uint32_t index,
                       kp_check_job *ret);
 
-/* Runs it and writes two rows, KP_FORWARD and KP_BACKWARD, whose strings live in `arena`. Never fails:
- * what goes wrong is a state and a message of the rows. */
+/* Runs it and writes two rows, KP_FORWARD and KP_BACKWARD, whose strings live in `arena`. Never
+ * fails: what goes wrong is a state and a message of the rows. */
 void kp_check_run(const kp_checker *checker, const kp_check_job *job, kp_arena *arena,
                   kp_check ret[KP_DIRECTION_COUNT]);
 

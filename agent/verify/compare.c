@@ -28,8 +28,8 @@ kp_status kp_truth_make(const kp_problem *p, const kp_data *data, kp_truth *ret,
     ret->y = room(p->y);
     ret->dx = p->has_dx ? room(p->x) : NULL;
     ret->dw = p->has_w ? room(p->w) : NULL;
-    bool ok = x && dy && ret->y && (w || !p->has_w) && (ret->dw || !p->has_w) &&
-              (ret->dx || !p->has_dx);
+    bool ok =
+        x && dy && ret->y && (w || !p->has_w) && (ret->dw || !p->has_w) && (ret->dx || !p->has_dx);
     if (ok) {
         kp_data_fill(data, KP_DATA_X, whole(p->x), x);
         kp_data_fill(data, KP_DATA_DY, whole(p->y), dy);

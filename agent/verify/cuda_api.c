@@ -23,7 +23,8 @@ static const struct function {
 };
 
 /* Opens the first name that is there. */
-static kp_status open_library(const struct library *library, const char *dir, void **ret, kp_err *err)
+static kp_status open_library(const struct library *library, const char *dir, void **ret,
+                              kp_err *err)
 {
     char path[512], first[300] = "";
     for (int i = 0; i < 3 && library->names[i]; i++) {

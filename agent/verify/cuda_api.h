@@ -2,13 +2,13 @@
  *
  * agent/verify/cuda_api.h — what is used of the CUDA runtime, cuBLAS and NCCL, and how it is found.
  *
- * kplan is built without NVIDIA's headers and starts without its libraries. The few types, values and
- * functions that it uses stand here as lists, under names of our own: `KP_` + NVIDIA's name for
- * values, `kp_cuda_`, `kp_cublas_`, `kp_nccl_` for types. kp_cuda_load finds the libraries with dlopen
- * and fills one table of functions, whose members have NVIDIA's own names. A test compiles this header
- * together with the toolkit's, where there is one, and asserts that sizes, values and prototypes are
- * the same (tests/standin/compare.c). Public interface facts: CUDA Runtime API, cuBLAS and NCCL
- * user guides; versions 12 and 13 of CUDA, NCCL 2.14 and later. */
+ * kplan is built without NVIDIA's headers and starts without its libraries. The few types, values
+ * and functions that it uses stand here as lists, under names of our own: `KP_` + NVIDIA's name for
+ * values, `kp_cuda_`, `kp_cublas_`, `kp_nccl_` for types. kp_cuda_load finds the libraries with
+ * dlopen and fills one table of functions, whose members have NVIDIA's own names. A test compiles
+ * this header together with the toolkit's, where there is one, and asserts that sizes, values and
+ * prototypes are the same (tests/standin/compare.c). Public interface facts: CUDA Runtime API,
+ * cuBLAS and NCCL user guides; versions 12 and 13 of CUDA, NCCL 2.14 and later. */
 #ifndef KP_AGENT_VERIFY_CUDA_API_H
 #define KP_AGENT_VERIFY_CUDA_API_H
 
@@ -34,8 +34,8 @@ typedef struct kp_nccl_id {
     char internal[KP_NCCL_ID_BYTES];
 } kp_nccl_id;
 
-/* The beginning of ncclConfig_t as of 2.14. NCCL copies `size` bytes of it and takes its own defaults
- * for what `version` did not have yet, so this one fits all later versions too. */
+/* The beginning of ncclConfig_t as of 2.14. NCCL copies `size` bytes of it and takes its own
+ * defaults for what `version` did not have yet, so this one fits all later versions too. */
 typedef struct kp_nccl_config {
     size_t size;
     unsigned int magic, version;
@@ -72,7 +72,7 @@ enum {
 #undef KP_CUDA_VALUE
 };
 
-#define KP_NCCL_CONFIG_MAGIC 0xcafebeefu
+#define KP_NCCL_CONFIG_MAGIC   0xcafebeefu
 #define KP_NCCL_CONFIG_VERSION 21400u /* NCCL_VERSION(2, 14, 0) */
 
 /* ---- functions ----
@@ -106,7 +106,7 @@ enum {
        const float *beta, float *c, int ldc))                                                      \
     X(NCCL, kp_nccl_result, ncclGetUniqueId, (kp_nccl_id * id))                                    \
     X(NCCL, kp_nccl_result, ncclCommInitRankConfig,                                                \
-      (kp_nccl_comm * comm, int ranks, kp_nccl_id id, int rank, kp_nccl_config * config))          \
+      (kp_nccl_comm * comm, int ranks, kp_nccl_id id, int rank, kp_nccl_config *config))           \
     X(NCCL, kp_nccl_result, ncclCommGetAsyncError, (kp_nccl_comm comm, kp_nccl_result * error))    \
     X(NCCL, kp_nccl_result, ncclCommFinalize, (kp_nccl_comm comm))                                 \
     X(NCCL, kp_nccl_result, ncclCommDestroy, (kp_nccl_comm comm))                                  \
@@ -148,9 +148,9 @@ typedef struct kp_cuda {
 #ifndef KP_CUDA_TOOLKIT_TYPES
 #include "proto/status.h"
 
-/* Loads the libraries, CUDA 13 before 12, from `dir` or (NULL) where the loader finds them, and fills
- * the table. KP_UNSUPPORTED: "CUDA runtime not found: ..." with what the loader said of the first
- * name, or the function that a library lacks. */
+/* Loads the libraries, CUDA 13 before 12, from `dir` or (NULL) where the loader finds them, and
+ * fills the table. KP_UNSUPPORTED: "CUDA runtime not found: ..." with what the loader said of the
+ * first name, or the function that a library lacks. */
 kp_status kp_cuda_load(const char *dir, kp_cuda *ret, kp_err *err);
 
 /* Closes the libraries; a zeroed table is fine. */

@@ -43,8 +43,10 @@ void kp_data_fill(const kp_data *data, kp_data_tensor tensor, kp_block block, vo
         uint64_t index = row * runs.pitch + runs.offset;
         for (uint64_t i = 0; i < runs.width; i++, at++) {
             uint64_t mixed = kp_data_mix(stream, index + i);
-            if (indices) rows[at] = (int32_t)(mixed % data->rows);
-            else values[at] = (float)((int32_t)(mixed % span) - data->limit);
+            if (indices)
+                rows[at] = (int32_t)(mixed % data->rows);
+            else
+                values[at] = (float)((int32_t)(mixed % span) - data->limit);
         }
     }
 }

@@ -5,8 +5,8 @@
  * One vtable, two executors: `host` (plain loops, the reference; collectives over the run's
  * channel) and `cuda` (CUDA, cuBLAS and NCCL through a table of functions loaded at run time,
  * cuda_api.h). Memory holds elements of 4 bytes: floats, or the int32 indices of a gather. Fresh
- * memory is filled with NaN, so what nobody wrote is never right by accident. An executor belongs to
- * one rank and one thread; calls may run behind until `sync` or `get`. */
+ * memory is filled with NaN, so what nobody wrote is never right by accident. An executor belongs
+ * to one rank and one thread; calls may run behind until `sync` or `get`. */
 #ifndef KP_AGENT_VERIFY_EXEC_H
 #define KP_AGENT_VERIFY_EXEC_H
 
@@ -25,9 +25,9 @@ typedef struct kp_mem {
 typedef struct kp_exec_env {
     kp_channel *channel;
     uint32_t gpu_index;
-    const char *gpu;       /* UUID or NULL; a real one ("GPU-...") is chosen by it */
-    const char *cuda_dir;  /* folder of the CUDA libraries; NULL: where the loader finds them */
-    double deadline_s;     /* on the clock of kp_now_s: nothing waits longer */
+    const char *gpu;      /* UUID or NULL; a real one ("GPU-...") is chosen by it */
+    const char *cuda_dir; /* folder of the CUDA libraries; NULL: where the loader finds them */
+    double deadline_s;    /* on the clock of kp_now_s: nothing waits longer */
 } kp_exec_env;
 
 /* `rows` runs of `width` elements from one memory to another, pitches apart. */

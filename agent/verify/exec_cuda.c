@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * The CUDA executor: memory of one GPU, cuBLAS for matmul, NCCL between the ranks. One stream, on
- * which everything happens in order. Nothing waits inside a library: the stream is polled, and so are
- * NCCL's communicators (exec_nccl.c), until the deadline. Ops other than MATMUL have no row yet. */
+ * which everything happens in order. Nothing waits inside a library: the stream is polled, and so
+ * are NCCL's communicators (exec_nccl.c), until the deadline. Ops other than MATMUL have no row
+ * yet. */
 #include "agent/verify/exec_cuda.h"
 #include "proto/clock.h"
 #include <limits.h>
@@ -48,6 +49,7 @@ static kp_status cuda_sync(kp_exec *exec, kp_err *err)
         if (error != KP_cudaErrorNotReady) return kp_cuda_check(e, error, "the GPU's stream", err);
         if (kp_now_s() >= e->deadline_s)
             return kp_fail(err, KP_INCONCLUSIVE, "the GPU did not finish in time");
+        if (turn > 0) KP_TRY(kp_channel_check(e->channel, err));
         kp_cuda_pause(turn);
     }
 }
@@ -64,8 +66,8 @@ static void cuda_close(kp_exec *exec)
     free(e);
 }
 
-/* A GPU's own UUID is surer than an index, which other programs may count otherwise; CUDA then shows
- * this GPU alone. Must happen before the runtime starts. */
+/* A GPU's own UUID is surer than an index, which other programs may count otherwise; CUDA then
+ * shows this GPU alone. Must happen before the runtime starts. */
 static int choose_device(const kp_exec_env *env)
 {
     bool own = env->gpu && (strncmp(env->gpu, "GPU-", 4) == 0 || strncmp(env->gpu, "MIG-", 4) == 0);
@@ -78,9 +80,12 @@ static kp_status find_device(kp_cuda_exec *e, int device, kp_err *err)
 {
     int count = 0;
     kp_cuda_error error = e->api.cudaGetDeviceCount(&count);
-    if (error == KP_cudaErrorInsufficientDriver || error == KP_cudaErrorNoDevice) count = 0;
-    else KP_TRY(kp_cuda_check(e, error, "cannot count the GPUs", err));
-    if (device < count) return kp_cuda_check(e, e->api.cudaSetDevice(device), "cannot use the GPU", err);
+    if (error == KP_cudaErrorInsufficientDriver || error == KP_cudaErrorNoDevice)
+        count = 0;
+    else
+        KP_TRY(kp_cuda_check(e, error, "cannot count the GPUs", err));
+    if (device < count)
+        return kp_cuda_check(e, e->api.cudaSetDevice(device), "cannot use the GPU", err);
     kp_fail(err, KP_UNSUPPORTED, "CUDA sees no GPU %d (it sees %d): %s", device, count,
             e->api.cudaGetErrorString(error == KP_cudaSuccess ? KP_cudaErrorNoDevice : error));
     kp_hint(err, "is the NVIDIA driver loaded on the node?");
@@ -98,7 +103,8 @@ static kp_status cuda_open(const kp_exec_env *env, kp_exec **ret, kp_err *err)
     kp_status status;
     KP_TRY_OUT(kp_cuda_load(env->cuda_dir, &e->api, err));
     KP_TRY_OUT(find_device(e, device, err));
-    KP_TRY_OUT(kp_cuda_check(e, e->api.cudaStreamCreateWithFlags(&e->stream, KP_cudaStreamNonBlocking),
+    KP_TRY_OUT(kp_cuda_check(e,
+                             e->api.cudaStreamCreateWithFlags(&e->stream, KP_cudaStreamNonBlocking),
                              "cannot make a stream", err));
     KP_TRY_OUT(check_blas(e->api.cublasCreate_v2(&e->blas), "cublasCreate", err));
     KP_TRY_OUT(check_blas(e->api.cublasSetStream_v2(e->blas, e->stream), "cublasSetStream", err));
@@ -132,7 +138,8 @@ static kp_status cuda_alloc(kp_exec *exec, uint64_t elems, kp_mem *ret, kp_err *
     *ret = (kp_mem){at, elems};
     e->used_bytes += bytes;
     note_peak(e);
-    return kp_cuda_check(e, e->api.cudaMemsetAsync(at, 0xff, bytes, e->stream), "cannot fill memory", err);
+    return kp_cuda_check(e, e->api.cudaMemsetAsync(at, 0xff, bytes, e->stream),
+                         "cannot fill memory", err);
 }
 
 static void cuda_free(kp_exec *exec, kp_mem mem)
@@ -166,16 +173,17 @@ static kp_status cuda_copy(kp_exec *exec, const kp_exec_copy *c, kp_err *err)
 {
     kp_cuda_exec *e = (kp_cuda_exec *)exec;
     if (c->width == 0 || c->rows == 0) return KP_OK;
-    kp_cuda_error error = e->api.cudaMemcpy2DAsync(
-        c->to.at + c->to_offset, bytes_of(c->to_pitch), c->from.at + c->from_offset,
-        bytes_of(c->from_pitch), bytes_of(c->width), c->rows, KP_cudaMemcpyDeviceToDevice, e->stream);
+    kp_cuda_error error = e->api.cudaMemcpy2DAsync(c->to.at + c->to_offset, bytes_of(c->to_pitch),
+                                                   c->from.at + c->from_offset,
+                                                   bytes_of(c->from_pitch), bytes_of(c->width),
+                                                   c->rows, KP_cudaMemcpyDeviceToDevice, e->stream);
     return kp_cuda_check(e, error, "cannot copy on the GPU", err);
 }
 
 /* ---- ops ---- */
 
-/* One product of row-major matrices, c (m, n) = a b, each stored as it is or transposed. cuBLAS counts
- * columns first, so it is asked for c^T = b^T a^T. A side of 0 gives nothing, or zeros. */
+/* One product of row-major matrices, c (m, n) = a b, each stored as it is or transposed. cuBLAS
+ * counts columns first, so it is asked for c^T = b^T a^T. A side of 0 gives nothing, or zeros. */
 typedef struct product {
     int m, n, k;
     const float *a, *b;
@@ -196,13 +204,12 @@ static kp_status multiply(kp_cuda_exec *e, product p, kp_err *err)
         return kp_cuda_check(
             e, e->api.cudaMemsetAsync(p.c, 0, (size_t)p.m * (size_t)p.n * sizeof(float), e->stream),
             "cannot fill memory", err);
-    return check_blas(e->api.cublasSgemm_v2(e->blas, p.b_transposed ? KP_CUBLAS_OP_T : KP_CUBLAS_OP_N,
-                                            p.a_transposed ? KP_CUBLAS_OP_T : KP_CUBLAS_OP_N, p.n,
-                                            p.m, p.k, &one, p.b,
-                                            at_least_1(p.b_transposed ? p.k : p.n), p.a,
-                                            at_least_1(p.a_transposed ? p.m : p.k), &zero, p.c,
-                                            at_least_1(p.n)),
-                      "cublasSgemm", err);
+    return check_blas(
+        e->api.cublasSgemm_v2(e->blas, p.b_transposed ? KP_CUBLAS_OP_T : KP_CUBLAS_OP_N,
+                              p.a_transposed ? KP_CUBLAS_OP_T : KP_CUBLAS_OP_N, p.n, p.m, p.k, &one,
+                              p.b, at_least_1(p.b_transposed ? p.k : p.n), p.a,
+                              at_least_1(p.a_transposed ? p.m : p.k), &zero, p.c, at_least_1(p.n)),
+        "cublasSgemm", err);
 }
 
 static kp_status cuda_run(kp_exec *exec, const kp_op_call *call, kp_err *err)
@@ -214,12 +221,32 @@ static kp_status cuda_run(kp_exec *exec, const kp_op_call *call, kp_err *err)
     if (m > INT_MAX || k > INT_MAX || n > INT_MAX)
         return kp_fail(err, KP_UNSUPPORTED, "cuBLAS takes no matrix with a side over %d", INT_MAX);
     if (call->direction == KP_FORWARD)
-        return multiply(e, (product){.m = (int)m, .n = (int)n, .k = (int)k,
-                                     .a = call->x_at, .b = call->w_at, .c = call->y_at}, err);
-    KP_TRY(multiply(e, (product){.m = (int)m, .n = (int)k, .k = (int)n, .a = call->dy_at,
-                                 .b = call->w_at, .b_transposed = true, .c = call->dx_at}, err));
-    return multiply(e, (product){.m = (int)k, .n = (int)n, .k = (int)m, .a = call->x_at,
-                                 .a_transposed = true, .b = call->dy_at, .c = call->dw_at}, err);
+        return multiply(e,
+                        (product){.m = (int)m,
+                                  .n = (int)n,
+                                  .k = (int)k,
+                                  .a = call->x_at,
+                                  .b = call->w_at,
+                                  .c = call->y_at},
+                        err);
+    KP_TRY(multiply(e,
+                    (product){.m = (int)m,
+                              .n = (int)k,
+                              .k = (int)n,
+                              .a = call->dy_at,
+                              .b = call->w_at,
+                              .b_transposed = true,
+                              .c = call->dx_at},
+                    err));
+    return multiply(e,
+                    (product){.m = (int)k,
+                              .n = (int)n,
+                              .k = (int)m,
+                              .a = call->x_at,
+                              .a_transposed = true,
+                              .b = call->dy_at,
+                              .c = call->dw_at},
+                    err);
 }
 
 /* ---- the rest ---- */

@@ -29,13 +29,14 @@ typedef struct kp_cuda_exec {
 } kp_cuda_exec;
 
 /* KP_NOMEM for memory that is not there, else KP_INCONCLUSIVE: "what: CUDA's text". */
-kp_status kp_cuda_check(const kp_cuda_exec *exec, kp_cuda_error error, const char *what, kp_err *err);
+kp_status kp_cuda_check(const kp_cuda_exec *exec, kp_cuda_error error, const char *what,
+                        kp_err *err);
 
 /* Sleeps between two polls, longer with every turn. */
 void kp_cuda_pause(uint32_t turn);
 
-/* The collective of exec.h over NCCL, finished when it returns. A communicator that fails or does not
- * finish in time is aborted, and the run is broken with it. */
+/* The collective of exec.h over NCCL, finished when it returns. A communicator that fails or does
+ * not finish in time is aborted, and the run is broken with it. */
 kp_status kp_cuda_collective(kp_cuda_exec *exec, const kp_exec_coll *coll, kp_err *err);
 
 /* Ends all communicators: finalised while there is time, else aborted. */

@@ -22,7 +22,10 @@ static kp_status settle(const kp_cuda_exec *e, kp_nccl_comm comm, kp_nccl_result
         if (state != KP_ncclSuccess && state != KP_ncclInProgress) break;
         if (kp_now_s() >= deadline_s)
             return kp_fail(err, KP_INCONCLUSIVE, "%s did not finish in time", what);
-        if (turn > 0) kp_cuda_pause(turn);
+        if (turn > 0) {
+            KP_TRY(kp_channel_check(e->channel, err));
+            kp_cuda_pause(turn);
+        }
         kp_nccl_result asked = e->api.ncclCommGetAsyncError(comm, &state);
         if (asked != KP_ncclSuccess) state = asked;
     }
@@ -41,6 +44,7 @@ static kp_status finish(const kp_cuda_exec *e, kp_nccl_comm comm, const char *wh
             return nccl_failed(e, state, what, err);
         if (kp_now_s() >= e->deadline_s)
             return kp_fail(err, KP_INCONCLUSIVE, "%s did not finish in time", what);
+        KP_TRY(kp_channel_check(e->channel, err));
         kp_cuda_pause(turn);
     }
 }
@@ -59,12 +63,14 @@ static void give_up(kp_cuda_exec *e, kp_nccl_comm *comm, const kp_err *why)
 static kp_cuda_comm *find_comm(const kp_cuda_exec *e, kp_group group)
 {
     for (kp_cuda_comm *c = e->comms; c; c = c->next)
-        if (c->n == group.n && memcmp(c->ranks, group.ranks, group.n * sizeof(uint32_t)) == 0) return c;
+        if (c->n == group.n && memcmp(c->ranks, group.ranks, group.n * sizeof(uint32_t)) == 0)
+            return c;
     return NULL;
 }
 
 /* The members agree on an id: the first one makes it, the channel takes it around. */
-static kp_status share_id(kp_cuda_exec *e, kp_group group, uint64_t key, kp_nccl_id *ret, kp_err *err)
+static kp_status share_id(kp_cuda_exec *e, kp_group group, uint64_t key, kp_nccl_id *ret,
+                          kp_err *err)
 {
     kp_err why = {0};
     bool first = group.me == 0;
@@ -87,8 +93,8 @@ static kp_status make_comm(kp_cuda_exec *e, kp_group group, uint64_t key, kp_cud
     kp_err out_of_memory = {0};
     if (!c) kp_nomem(&out_of_memory);
     if (!c) /* the others must hear of it where they wait for the id */
-        return kp_channel_meet(e->channel, group, key, KP_JOIN_CONCAT, NULL, 0, &out_of_memory, NULL,
-                               0, err);
+        return kp_channel_meet(e->channel, group, key, KP_JOIN_CONCAT, NULL, 0, &out_of_memory,
+                               NULL, 0, err);
     kp_status status = share_id(e, group, key, &id, err);
     if (status != KP_OK) {
         free(c);
@@ -110,10 +116,13 @@ void kp_cuda_comms_close(kp_cuda_exec *e)
         kp_cuda_comm *c = e->comms;
         e->comms = c->next;
         if (c->comm) {
-            kp_nccl_result result = e->broken ? KP_ncclInternalError : e->api.ncclCommFinalize(c->comm);
-            if (!e->broken && settle(e, c->comm, result, e->deadline_s, "ncclCommFinalize", NULL) == KP_OK)
+            kp_nccl_result result =
+                e->broken ? KP_ncclInternalError : e->api.ncclCommFinalize(c->comm);
+            if (!e->broken &&
+                settle(e, c->comm, result, e->deadline_s, "ncclCommFinalize", NULL) == KP_OK)
                 e->api.ncclCommDestroy(c->comm);
-            else e->api.ncclCommAbort(c->comm);
+            else
+                e->api.ncclCommAbort(c->comm);
         }
         free(c);
     }
@@ -121,8 +130,8 @@ void kp_cuda_comms_close(kp_cuda_exec *e)
 
 /* ---- collectives ---- */
 
-/* Blocks of different sizes have no collective of their own: one broadcast or reduction for each, in
- * one group, so that they progress together. */
+/* Blocks of different sizes have no collective of their own: one broadcast or reduction for each,
+ * in one group, so that they progress together. */
 static kp_nccl_result uneven(const kp_cuda_exec *e, const kp_exec_coll *c, kp_nccl_comm comm)
 {
     float *all = c->coll == KP_COLL_ALL_GATHER ? c->out.at : c->in.at;
@@ -130,10 +139,11 @@ static kp_nccl_result uneven(const kp_cuda_exec *e, const kp_exec_coll *c, kp_nc
     for (uint32_t i = 0; i < c->group.n && result == KP_ncclSuccess; i++) {
         size_t count = (size_t)c->counts[i];
         if (c->coll == KP_COLL_ALL_GATHER)
-            result = e->api.ncclBroadcast(c->in.at, all, count, KP_ncclFloat32, (int)i, comm, e->stream);
+            result =
+                e->api.ncclBroadcast(c->in.at, all, count, KP_ncclFloat32, (int)i, comm, e->stream);
         else
-            result = e->api.ncclReduce(all, c->out.at, count, KP_ncclFloat32, KP_ncclSum, (int)i, comm,
-                                       e->stream);
+            result = e->api.ncclReduce(all, c->out.at, count, KP_ncclFloat32, KP_ncclSum, (int)i,
+                                       comm, e->stream);
         all += count;
         if (result == KP_ncclInProgress) result = KP_ncclSuccess;
     }
@@ -143,15 +153,16 @@ static kp_nccl_result uneven(const kp_cuda_exec *e, const kp_exec_coll *c, kp_nc
 static kp_nccl_result enqueue(const kp_cuda_exec *e, const kp_exec_coll *c, kp_nccl_comm comm)
 {
     if (c->coll == KP_COLL_ALL_REDUCE)
-        return e->api.ncclAllReduce(c->in.at, c->out.at, c->in.elems, KP_ncclFloat32, KP_ncclSum, comm,
-                                    e->stream);
+        return e->api.ncclAllReduce(c->in.at, c->out.at, c->in.elems, KP_ncclFloat32, KP_ncclSum,
+                                    comm, e->stream);
     bool even = true;
     for (uint32_t i = 1; i < c->group.n; i++) even = even && c->counts[i] == c->counts[0];
     if (!even) return uneven(e, c, comm);
     if (c->coll == KP_COLL_ALL_GATHER)
-        return e->api.ncclAllGather(c->in.at, c->out.at, c->counts[0], KP_ncclFloat32, comm, e->stream);
-    return e->api.ncclReduceScatter(c->in.at, c->out.at, c->counts[0], KP_ncclFloat32, KP_ncclSum, comm,
+        return e->api.ncclAllGather(c->in.at, c->out.at, c->counts[0], KP_ncclFloat32, comm,
                                     e->stream);
+    return e->api.ncclReduceScatter(c->in.at, c->out.at, c->counts[0], KP_ncclFloat32, KP_ncclSum,
+                                    comm, e->stream);
 }
 
 static kp_status run(kp_cuda_exec *e, const kp_exec_coll *coll, kp_nccl_comm comm, kp_err *err)
@@ -169,8 +180,8 @@ static kp_status run(kp_cuda_exec *e, const kp_exec_coll *coll, kp_nccl_comm com
 kp_status kp_cuda_collective(kp_cuda_exec *e, const kp_exec_coll *coll, kp_err *err)
 {
     /* Nobody enters NCCL before all members have said that they can. */
-    KP_TRY(kp_channel_meet(e->channel, coll->group, coll->key, KP_JOIN_CONCAT, NULL, 0, coll->failed,
-                           NULL, 0, err));
+    KP_TRY(kp_channel_meet(e->channel, coll->group, coll->key, KP_JOIN_CONCAT, NULL, 0,
+                           coll->failed, NULL, 0, err));
     if (e->broken) return kp_fail(err, KP_INCONCLUSIVE, "a collective before failed");
     kp_err why = {0};
     kp_cuda_comm *c = find_comm(e, coll->group);

@@ -87,8 +87,8 @@ static kp_status make_one(const kp_problem *p, const kp_shard_row *row, uint32_t
     KP_TRY(kp_problem_output(p, kp_block_shape(f->x_used), kp_block_shape(f->w), &wrote, err));
     kp_shape local = kp_block_shape(f->y_local);
     if (!kp_shape_equal(wrote, local))
-        return kp_fail(err, KP_VERIFY_FAILED, "rank %u of %u writes %s, layout '%s' is %s", me, ranks,
-                       kp_shape_text(wrote, 1).s, kp_layout_names[row->y_local],
+        return kp_fail(err, KP_VERIFY_FAILED, "rank %u of %u writes %s, layout '%s' is %s", me,
+                       ranks, kp_shape_text(wrote, 1).s, kp_layout_names[row->y_local],
                        kp_shape_text(local, 1).s);
     KP_TRY(check_move(&f->forward, ranks, "y", err));
     if (p->has_dx) KP_TRY(check_move(&f->dx, ranks, "the gradient of x", err));

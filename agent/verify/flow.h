@@ -22,11 +22,11 @@ typedef struct kp_move {
 
 typedef struct kp_flow {
     kp_block x, x_used, w, y_local, y; /* w: not set if the op has none */
-    kp_move slice_x; /* x to x_used */
-    kp_move forward; /* y_local to y */
-    kp_move adjoint; /* dy (as y) to dy of the op (as y_local) */
-    kp_move dx;      /* as x_used to x */
-    kp_move dw;      /* as w to w */
+    kp_move slice_x;                   /* x to x_used */
+    kp_move forward;                   /* y_local to y */
+    kp_move adjoint;                   /* dy (as y) to dy of the op (as y_local) */
+    kp_move dx;                        /* as x_used to x */
+    kp_move dw;                        /* as w to w */
 } kp_flow;
 
 /* The flow of member `me` of `ranks`. KP_VERIFY_FAILED if the row contradicts itself or the op for
@@ -38,8 +38,8 @@ kp_status kp_flow_make(const kp_problem *problem, const kp_shard_row *row, uint3
 /* True if the move needs the other members. */
 bool kp_move_talks(const kp_move *move, uint32_t ranks);
 
-/* Bytes that a rank holds at the end of the forward pass, and of both: its parts of x, w, y and their
- * gradients, and what a collective writes beside its input. */
+/* Bytes that a rank holds at the end of the forward pass, and of both: its parts of x, w, y and
+ * their gradients, and what a collective writes beside its input. */
 uint64_t kp_flow_bytes(const kp_problem *problem, const kp_flow *flow, uint32_t ranks,
                        kp_direction direction);
 

@@ -94,9 +94,9 @@ kp_inbox_state kp_inbox_read(kp_inbox *in, int fd, size_t limit, const char **re
 kp_status kp_frame_get(int fd, kp_inbox *in, size_t limit, double deadline_s, kp_err *err)
 {
     const char *why = NULL;
-    kp_inbox_clear(in);
     for (;;) {
-        if (!kp_frame_wait(fd, POLLIN, deadline_s)) return kp_fail(err, KP_RETRY, "no answer in time");
+        if (!kp_frame_wait(fd, POLLIN, deadline_s))
+            return kp_fail(err, KP_RETRY, "no answer in time");
         switch (kp_inbox_read(in, fd, limit, &why)) {
         case KP_INBOX_WHOLE:
             return KP_OK;

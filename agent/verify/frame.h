@@ -13,7 +13,7 @@ typedef enum kp_frame_kind {
     KP_FRAME_WELCOME, /* from the hub */
     KP_FRAME_PART,    /* to the hub: key, n, index, join; code not OK: cannot take part, why */
     KP_FRAME_RESULT,  /* from the hub: what the parts became */
-    KP_FRAME_FAIL,    /* from the hub: code, the reason; join 1: the run is broken */
+    KP_FRAME_FAIL,    /* from the hub: code, the reason; join 1: the run is broken (unasked too) */
     KP_FRAME_LEAVE,   /* to the hub: this rank cannot go on, why */
     KP_FRAME_REPORT,  /* to the hub: the rank's results */
     KP_FRAME_KIND_COUNT
@@ -47,7 +47,8 @@ void kp_inbox_release(kp_inbox *inbox);
 kp_status kp_frame_put(int fd, kp_frame_head head, const void *body, size_t len, double deadline_s,
                        kp_err *err);
 
-/* Waits for a whole frame. KP_LOST, KP_RETRY as above, KP_INPUT: no frame of ours. */
+/* Waits for a whole frame; the inbox is empty, or has the beginning of it. KP_LOST, KP_RETRY as
+ * above, KP_INPUT: no frame of ours. */
 kp_status kp_frame_get(int fd, kp_inbox *inbox, size_t limit, double deadline_s, kp_err *err);
 
 /* Waits until fd is ready for `events`; false when the deadline passed. */

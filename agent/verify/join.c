@@ -19,10 +19,12 @@ kp_status kp_join_parts(const kp_part *parts, uint32_t n, kp_join join, kp_buf *
                        (const char *)parts[i].at);
     }
     for (uint32_t i = 0; i < n; i++) {
-        if (i == 0 || join == KP_JOIN_CONCAT) kp_buf_add(out, parts[i].at, parts[i].len);
+        if (i == 0 || join == KP_JOIN_CONCAT)
+            kp_buf_add(out, parts[i].at, parts[i].len);
         else if (!add_floats(out, parts[i].at, parts[i].len))
-            return kp_fail(err, KP_VERIFY_FAILED, "the parts of a sum differ in length: %zu and %zu bytes",
-                           out->len, parts[i].len);
+            return kp_fail(err, KP_VERIFY_FAILED,
+                           "the parts of a sum differ in length: %zu and %zu bytes", out->len,
+                           parts[i].len);
     }
     if (out->failed)
         return kp_fail(err, KP_UNSUPPORTED, "the parts together are too long for the channel");

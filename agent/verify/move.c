@@ -92,8 +92,8 @@ static kp_status gather(kp_mover *m, kp_move_step step, const kp_move *move, kp_
     return dense ? KP_OK : restack(m, move->from, *ret, coll.out, true, err);
 }
 
-static kp_status scatter(kp_mover *m, kp_move_step step, const kp_move *move, kp_mem in, kp_mem *ret,
-                         kp_err *err)
+static kp_status scatter(kp_mover *m, kp_move_step step, const kp_move *move, kp_mem in,
+                         kp_mem *ret, kp_err *err)
 {
     bool dense = kp_block_runs(move->to).rows == 1;
     kp_exec_coll coll = {.coll = KP_COLL_REDUCE_SCATTER, .in = in};
@@ -122,8 +122,9 @@ kp_status kp_mover_run(kp_mover *m, kp_move_step step, const kp_move *move, kp_m
 void kp_mover_refuse(kp_mover *m, const kp_flow *flow, const kp_err *why)
 {
     const kp_move *const moves[KP_MOVE_COUNT] = {
-        [KP_MOVE_SLICE] = &flow->slice_x, [KP_MOVE_FORWARD] = &flow->forward,
-        [KP_MOVE_ADJOINT] = &flow->adjoint, [KP_MOVE_DX] = &flow->dx, [KP_MOVE_DW] = &flow->dw,
+        [KP_MOVE_SLICE] = &flow->slice_x,   [KP_MOVE_FORWARD] = &flow->forward,
+        [KP_MOVE_ADJOINT] = &flow->adjoint, [KP_MOVE_DX] = &flow->dx,
+        [KP_MOVE_DW] = &flow->dw,
     };
     for (unsigned step = m->done; step < KP_MOVE_COUNT; step++) {
         if (!kp_move_talks(moves[step], m->group.n)) continue;

@@ -23,11 +23,11 @@ typedef enum kp_move_step {
 typedef struct kp_mover {
     kp_exec *exec;
     kp_group group;
-    uint64_t key;       /* of the check; each step has its own meetings behind it */
+    uint64_t key; /* of the check; each step has its own meetings behind it */
     kp_arena *arena;
     kp_mem owned[24];
     unsigned n_owned;
-    unsigned done;      /* steps before this one are over on this rank */
+    unsigned done; /* steps before this one are over on this rank */
 } kp_mover;
 
 void kp_mover_init(kp_mover *mover, kp_exec *exec, kp_group group, uint64_t key, kp_arena *arena);

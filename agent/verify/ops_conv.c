@@ -8,11 +8,11 @@
 /* Steps from one element to the next, and sizes, of the tensors of a call. */
 typedef struct conv {
     const kp_op_call *call;
-    uint64_t in[3], out[3];                 /* spatial sizes */
+    uint64_t in[3], out[3];                                            /* spatial sizes */
     uint64_t x_at[3], y_at[3], x_batch, y_batch, x_channel, y_channel; /* strides */
     uint64_t pad[3];
-    uint64_t group_in;                      /* input channels of a group here */
-    uint64_t filters, group_filters;        /* here; of a group of the whole layer */
+    uint64_t group_in;               /* input channels of a group here */
+    uint64_t filters, group_filters; /* here; of a group of the whole layer */
 } conv;
 
 /* Strides of a row-major (B, D, H, W, C) or (B, C, D, H, W) tensor. */
@@ -76,8 +76,10 @@ static void place(const conv *c, uint64_t x, uint64_t w, uint64_t y)
         uint64_t end = kp_min_u64(from + left, c->filters);
         for (uint64_t i = 0; i < c->group_in; i++) {
             uint64_t x_i = x + (group * c->group_in + i) * c->x_channel, w_i = w + i * c->filters;
-            if (c->call->direction == KP_FORWARD) forward(c, x_i, w_i, y, from, end);
-            else backward(c, x_i, w_i, y, from, end);
+            if (c->call->direction == KP_FORWARD)
+                forward(c, x_i, w_i, y, from, end);
+            else
+                backward(c, x_i, w_i, y, from, end);
         }
         from = end;
     }

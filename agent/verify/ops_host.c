@@ -52,8 +52,10 @@ static void matmul_backward(const kp_op_call *call, gemm g)
 
 static void run_matmul(const kp_op_call *call)
 {
-    if (call->direction == KP_FORWARD) matmul_forward(call, gemm_of(call));
-    else matmul_backward(call, gemm_of(call));
+    if (call->direction == KP_FORWARD)
+        matmul_forward(call, gemm_of(call));
+    else
+        matmul_backward(call, gemm_of(call));
 }
 
 /* A row that is not in this part of the table gives zeros, and gets no gradient. */
@@ -63,14 +65,18 @@ static void run_gather(const kp_op_call *call)
     const uint64_t n = kp_shape_elems(call->x, 1), width = (uint64_t)call->w.dim[1];
     const uint64_t rows = (uint64_t)call->w.dim[0];
     bool forward = call->direction == KP_FORWARD;
-    if (forward) zero(call->y_at, call->y);
-    else zero(call->dw_at, call->w);
+    if (forward)
+        zero(call->y_at, call->y);
+    else
+        zero(call->dw_at, call->w);
     for (uint64_t i = 0; i < n; i++) {
         uint64_t row = (uint64_t)index[i] - call->row_from; /* wraps below the first row */
         if (row >= rows) continue;
         for (uint64_t c = 0; c < width; c++) {
-            if (forward) call->y_at[i * width + c] = call->w_at[row * width + c];
-            else call->dw_at[row * width + c] += call->dy_at[i * width + c];
+            if (forward)
+                call->y_at[i * width + c] = call->w_at[row * width + c];
+            else
+                call->dw_at[row * width + c] += call->dy_at[i * width + c];
         }
     }
 }
@@ -98,8 +104,10 @@ static void run_relu(const kp_op_call *call)
     const uint64_t n = kp_shape_elems(call->x, 1);
     for (uint64_t i = 0; i < n; i++) {
         bool on = call->x_at[i] > 0;
-        if (call->direction == KP_FORWARD) call->y_at[i] = on ? call->x_at[i] : 0;
-        else call->dx_at[i] = on ? call->dy_at[i] : 0;
+        if (call->direction == KP_FORWARD)
+            call->y_at[i] = on ? call->x_at[i] : 0;
+        else
+            call->dx_at[i] = on ? call->dy_at[i] : 0;
     }
 }
 

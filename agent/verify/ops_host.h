@@ -16,9 +16,9 @@
 typedef struct kp_op_call {
     const kp_problem *problem; /* the whole layer: attributes, full shapes */
     kp_direction direction;
-    kp_shape x, w, y;          /* of this part */
-    uint64_t filter_from;      /* CONV: first filter of the part */
-    uint64_t row_from;         /* GATHER: first row of the table that is here */
+    kp_shape x, w, y;                 /* of this part */
+    uint64_t filter_from;             /* CONV: first filter of the part */
+    uint64_t row_from;                /* GATHER: first row of the table that is here */
     const float *x_at, *w_at, *dy_at; /* x of a gather: int32 indices into the whole table */
     float *y_at, *dx_at, *dw_at;
 } kp_op_call;

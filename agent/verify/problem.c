@@ -27,7 +27,8 @@ static int split_at(kp_shape shape, int64_t elems)
     return -1;
 }
 
-/* Fits (in, out) of w, or (out, in) as a tied table has it, to the axes of x and y behind `lead`. */
+/* Fits (in, out) of w, or (out, in) as a tied table has it, to the axes of x and y behind `lead`.
+ */
 static bool matmul_split(const kp_check_spec *s, unsigned lead, kp_problem *p)
 {
     const kp_shape x = s->x, y = s->y;
@@ -91,8 +92,7 @@ static kp_status make_gather(const kp_check_spec *spec, kp_problem *p, kp_err *e
     const kp_shape x = spec->x, w = spec->w;
     if (x.rank < 1 || w.rank != 2 || w.dim[0] > INT32_MAX) return no_form(spec, err);
     int64_t rest = kp_shape_product(x, 1, x.rank);
-    if (kp_shape_elems(spec->y, 1) !=
-        kp_mul_u64((uint64_t)w.dim[1], kp_shape_elems(x, 1)))
+    if (kp_shape_elems(spec->y, 1) != kp_mul_u64((uint64_t)w.dim[1], kp_shape_elems(x, 1)))
         return no_form(spec, err);
     p->x = SHAPE(x.dim[0], rest);
     p->w = w;
@@ -120,8 +120,8 @@ static kp_status make_elementwise(const kp_check_spec *spec, kp_problem *p, kp_e
 }
 
 static make_fn *const makers[KP_OP_COUNT] = {
-    [KP_OP_MATMUL] = make_matmul,        [KP_OP_CONV] = make_conv,
-    [KP_OP_GATHER] = make_gather,        [KP_OP_BIAS_ADD] = make_elementwise,
+    [KP_OP_MATMUL] = make_matmul,    [KP_OP_CONV] = make_conv,
+    [KP_OP_GATHER] = make_gather,    [KP_OP_BIAS_ADD] = make_elementwise,
     [KP_OP_RELU] = make_elementwise,
 };
 

@@ -22,10 +22,10 @@
 typedef struct kp_problem {
     kp_op op;
     kp_shape x, w, y;
-    int x_channel, y_channel;  /* axes; the batch is axis 0 of both */
-    int w_in, w_out, w_rows;   /* axes of the weight */
-    bool has_w, has_dx;        /* a weight to learn; a gradient for the input */
-    int space;                 /* CONV: first of three spatial axes of x and y */
+    int x_channel, y_channel; /* axes; the batch is axis 0 of both */
+    int w_in, w_out, w_rows;  /* axes of the weight */
+    bool has_w, has_dx;       /* a weight to learn; a gradient for the input */
+    int space;                /* CONV: first of three spatial axes of x and y */
     bool channels_first, same_padding;
     uint32_t kernel[3], strides[3], dilation[3], groups;
 } kp_problem;

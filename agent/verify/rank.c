@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The process of one rank. Its job is standard input, a RUN message in MessagePack (with `meet`
- * filled in on all ranks); its result goes to what was standard output, a RUN_RESULT in MessagePack.
- * What libraries print goes to stderr. */
+ * filled in on all ranks); its result goes to what was standard output, a RUN_RESULT in
+ * MessagePack. What libraries print goes to stderr. */
 #include "agent/verify/runs.h"
 #include "agent/verify/spawn.h"
 #include "agent/verify/walk.h"
@@ -20,7 +20,8 @@ static kp_status read_args(int argc, char **argv, kp_walk *walk, uint64_t *ret_p
 {
     uint64_t rank, listens;
     if (argc != 6)
-        return kp_fail(err, KP_USAGE, "--rank is for the agent itself: it starts the ranks of a run");
+        return kp_fail(err, KP_USAGE,
+                       "--rank is for the agent itself: it starts the ranks of a run");
     KP_TRY(kp_parse_u64(argv[2], 0, UINT32_MAX, &rank, err));
     KP_TRY(kp_parse_u64(argv[4], 0, 1, &listens, err));
     KP_TRY(kp_parse_u64(argv[5], 1, INT32_MAX, ret_parent, err));
@@ -70,7 +71,8 @@ static kp_status write_result(int fd, const kp_wire_run_result *result, kp_err *
     if (status == KP_OK) status = kp_buf_check(&out, err);
     for (size_t at = 0; status == KP_OK && at < out.len;) {
         ssize_t n = write(fd, out.data + at, out.len - at);
-        if (n > 0) at += (size_t)n;
+        if (n > 0)
+            at += (size_t)n;
         else if (errno != EINTR)
             status = kp_fail(err, KP_IO, "cannot write the result: %s", strerror(errno));
     }

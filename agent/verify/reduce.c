@@ -11,7 +11,7 @@ typedef struct knob {
     uint64_t unit; /* the size on x (or, if it is not there, on y) stays a multiple of it */
     uint64_t least;
     bool cut;
-    int space;     /* CONV: 0..2 for a spatial dimension, whose y follows from x; else -1 */
+    int space; /* CONV: 0..2 for a spatial dimension, whose y follows from x; else -1 */
 } knob;
 
 typedef struct knobs {
@@ -123,8 +123,7 @@ static double products(const kp_problem *p)
 {
     double per_element = 1;
     if (p->op == KP_OP_MATMUL) per_element = (double)p->w.dim[0] * (double)p->w.dim[1];
-    if (p->op == KP_OP_CONV)
-        per_element = (double)kp_shape_elems(p->w, 1) / (double)p->w.dim[4];
+    if (p->op == KP_OP_CONV) per_element = (double)kp_shape_elems(p->w, 1) / (double)p->w.dim[4];
     return per_element * (double)kp_shape_elems(p->y, 1);
 }
 

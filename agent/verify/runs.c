@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 /* How long ranks may take to end by themselves: after the deadline, after one of them was lost (the
- * first one still reports what it knows), after SIGTERM. And how often a process is asked whether it
- * has ended whose result is already there. */
+ * first one still reports what it knows), after SIGTERM. And how often a process is asked whether
+ * it has ended whose result is already there. */
 static const double late_s = 0.5, lost_s = 1, term_s = 1, reap_s = 0.01;
 
 typedef struct one_run one_run;
@@ -223,20 +223,21 @@ static bool step_run(const kp_runs *runs, one_run *run)
         kp_spawn *rank = &run->ranks[i];
         if (kp_spawn_ended(rank)) continue;
         kp_spawn_step(rank);
-        if (!kp_spawn_ended(rank)) ended = false;
-        else if (!rank->killed) look_at_end(runs, run, rank);
+        if (!kp_spawn_ended(rank))
+            ended = false;
+        else if (!rank->killed)
+            look_at_end(runs, run, rank);
     }
     if (!ended && kp_now_s() >= run->kill_s) end_late(runs, run);
     return ended;
 }
 
-/* Whether the run can be answered. A failure here is all that an agent without the first rank has to
- * say, so it does not wait for the other ranks; the one with it waits for the first rank's checks, but
- * not for processes that had to be killed: the others must not answer before it. */
+/* Whether the run can be answered. A failure here is all that an agent without the first rank has
+ * to say, so it does not wait for the other ranks; the one with it waits for the first rank's
+ * checks, but not for processes that had to be killed: the others must not answer before it. */
 static bool answer_due(const one_run *run, bool ended)
 {
-    return !run->answered &&
-           (ended || run->killed || (run->failure[0] && !run->first_here));
+    return !run->answered && (ended || run->killed || (run->failure[0] && !run->first_here));
 }
 
 /* What a rank wrote; NULL if it is no result. */
@@ -245,7 +246,8 @@ static const kp_wire_run_result *read_result(const kp_spawn *rank, kp_arena *are
     kp_wire_run_result *result = KP_NEW(arena, kp_wire_run_result, 1);
     const kp_schema *schema = kp_wire_schema(KP_WIRE_RUN_RESULT);
     if (!result || rank->out.len == 0 || rank->out.failed) return NULL;
-    if (kp_schema_unpack(schema, rank->out.data, rank->out.len, arena, result, NULL) != KP_OK) return NULL;
+    if (kp_schema_unpack(schema, rank->out.data, rank->out.len, arena, result, NULL) != KP_OK)
+        return NULL;
     return result;
 }
 
@@ -257,8 +259,10 @@ static kp_status collect(one_run *run, kp_arena *arena, kp_wire_run_result *ret,
         const kp_wire_run_result *result = read_result(&run->ranks[i], arena);
         if (result && result->failure) note_failure(run, result->failure);
         if (i > 0 || !run->first_here) continue;
-        if (result) *ret = *result;
-        else note_failure(run, "the run's first rank left no result");
+        if (result)
+            *ret = *result;
+        else
+            note_failure(run, "the run's first rank left no result");
     }
     ret->run = kp_arena_str(arena, run->id);
     ret->failure = run->failure[0] ? kp_arena_str(arena, run->failure) : NULL;

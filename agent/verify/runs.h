@@ -34,8 +34,8 @@ typedef struct kp_runs_config {
 } kp_runs_config;
 
 typedef struct kp_run_event {
-    kp_wire_type type;         /* KP_WIRE_RUN_READY or KP_WIRE_RUN_RESULT */
-    kp_wire_run_ready ready;   /* the one that `type` names is set */
+    kp_wire_type type;       /* KP_WIRE_RUN_READY or KP_WIRE_RUN_RESULT */
+    kp_wire_run_ready ready; /* the one that `type` names is set */
     kp_wire_run_result result;
 } kp_run_event;
 

@@ -14,8 +14,8 @@ typedef struct kp_spawn {
     int fd;        /* the result comes here; -1 once it ended */
     uint32_t rank; /* of the plan */
     kp_buf out;
-    bool killed;   /* by us */
-    int status;    /* of waitpid, once reaped */
+    bool killed; /* by us */
+    int status;  /* of waitpid, once reaped */
 } kp_spawn;
 
 /* An unlinked temporary file with these bytes, close-on-exec. KP_IO. */
@@ -25,7 +25,8 @@ kp_status kp_spawn_file(const void *bytes, size_t len, int *ret_fd, kp_err *err)
  * old one closed on failure. */
 int kp_spawn_fd(int fd);
 
-/* Starts `program --rank ...` with job_fd as standard input; listen_fd -1: not the first rank. KP_IO. */
+/* Starts `program --rank ...` with job_fd as standard input; listen_fd -1: not the first rank.
+ * KP_IO. */
 kp_status kp_spawn_start(const char *program, const char *node, uint32_t rank, int job_fd,
                          int listen_fd, kp_spawn *ret, kp_err *err);
 

@@ -39,8 +39,10 @@ static const kp_check *same_before(const walker *w, uint32_t i)
     for (uint32_t j = 0; j < i; j++) {
         const kp_check_job *old = &w->jobs[j];
         if (w->rows[2 * j].ranks == 0 || old->err.code != KP_OK || old->row != job->row) continue;
-        if (old->group.n != job->group.n || !kp_problem_equal(&old->problem, &job->problem)) continue;
-        if (memcmp(old->group.ranks, job->group.ranks, job->group.n * sizeof(uint32_t)) != 0) continue;
+        if (old->group.n != job->group.n || !kp_problem_equal(&old->problem, &job->problem))
+            continue;
+        if (memcmp(old->group.ranks, job->group.ranks, job->group.n * sizeof(uint32_t)) != 0)
+            continue;
         return &w->rows[2 * j];
     }
     return NULL;
@@ -92,7 +94,8 @@ void kp_walk_merge(const kp_check *const *members, const uint32_t *ranks, uint32
         ret->error = fmax(ret->error, row->error);
         ret->seconds = fmax(ret->seconds, row->seconds);
         ret->peak_bytes_measured = kp_max_u64(ret->peak_bytes_measured, row->peak_bytes_measured);
-        ret->peak_bytes_predicted = kp_max_u64(ret->peak_bytes_predicted, row->peak_bytes_predicted);
+        ret->peak_bytes_predicted =
+            kp_max_u64(ret->peak_bytes_predicted, row->peak_bytes_predicted);
         if (worse[row->state] <= worse[ret->state]) continue;
         ret->state = row->state;
         ret->message = row->message;
@@ -108,7 +111,8 @@ static const kp_wire_run_result *read_report(const walker *w, uint32_t rank)
     kp_wire_run_result *report = KP_NEW(w->arena, kp_wire_run_result, 1);
     const kp_schema *schema = kp_wire_schema(KP_WIRE_RUN_RESULT);
     if (!bytes || !report) return NULL;
-    if (kp_schema_unpack(schema, bytes->data, bytes->len, w->arena, report, NULL) != KP_OK) return NULL;
+    if (kp_schema_unpack(schema, bytes->data, bytes->len, w->arena, report, NULL) != KP_OK)
+        return NULL;
     return report->n_checks == 2 * w->walk->run->n_checks ? report : NULL;
 }
 
@@ -238,7 +242,8 @@ static kp_status open_channel(walker *w, kp_err *err)
                                       .n_ranks = walk->run->n_ranks,
                                       .listen_fd = walk->listen_fd,
                                       .meet = walk->run->meet,
-                                      .deadline_s = walk->listen_fd >= 0 ? until.hub_s : until.meet_s,
+                                      .deadline_s =
+                                          walk->listen_fd >= 0 ? until.hub_s : until.meet_s,
                                       .end_s = until.end_s};
     return kp_channel_open(&config, &w->checker.channel, err);
 }
@@ -263,8 +268,10 @@ kp_status kp_walk_run(const kp_walk *walk, kp_arena *arena, kp_wire_run_result *
     kp_err why = {0};
     bool ok = open_channel(&w, &why) == KP_OK;
     if (ok) ok = walk_checks(&w, walk, &why) == KP_OK || walk->listen_fd >= 0;
-    if (ok) status = report_and_merge(&w, ret, err);
-    else if (!(ret->failure = kp_arena_str(arena, why.msg))) status = kp_nomem(err);
+    if (ok)
+        status = report_and_merge(&w, ret, err);
+    else if (!(ret->failure = kp_arena_str(arena, why.msg)))
+        status = kp_nomem(err);
     kp_channel_close(w.checker.channel);
     return status;
 }

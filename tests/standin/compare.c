@@ -3,8 +3,8 @@
  * tests/standin/compare.c — our declarations of CUDA, cuBLAS and NCCL against the toolkit's.
  *
  * Compiled and run by tests/verify/test_cuda_api.c where the toolkit is found, twice: with our own
- * types (sizes, values, the layout of the configuration), and with the toolkit's types in their place
- * (then every prototype must be the same type). Not part of any program. */
+ * types (sizes, values, the layout of the configuration), and with the toolkit's types in their
+ * place (then every prototype must be the same type). Not part of any program. */
 #include <cublas_v2.h>
 #include <cuda_runtime_api.h>
 #include <nccl.h>
@@ -51,7 +51,8 @@ SAME_SIZE(kp_nccl_id, ncclUniqueId);
 /* Ours is the beginning of theirs. */
 #define SAME_PLACE(member)                                                                         \
     _Static_assert(offsetof(kp_nccl_config, member) == offsetof(ncclConfig_t, member) &&           \
-                       sizeof(((kp_nccl_config *)0)->member) == sizeof(((ncclConfig_t *)0)->member), \
+                       sizeof(((kp_nccl_config *)0)->member) ==                                    \
+                           sizeof(((ncclConfig_t *)0)->member),                                    \
                    #member)
 SAME_PLACE(size);
 SAME_PLACE(magic);

@@ -37,9 +37,10 @@ static int too_short(int ld, int rows)
     return ld < 1 || ld < rows;
 }
 
-kp_cublas_status cublasSgemm_v2(kp_cublas_handle h, kp_cublas_operation op_a, kp_cublas_operation op_b,
-                                int m, int n, int k, const float *alpha, const float *a, int lda,
-                                const float *b, int ldb, const float *beta, float *c, int ldc)
+kp_cublas_status cublasSgemm_v2(kp_cublas_handle h, kp_cublas_operation op_a,
+                                kp_cublas_operation op_b, int m, int n, int k, const float *alpha,
+                                const float *a, int lda, const float *b, int ldb, const float *beta,
+                                float *c, int ldc)
 {
     const int a_t = op_a == KP_CUBLAS_OP_T, b_t = op_b == KP_CUBLAS_OP_T;
     if (!h) return NOT_INITIALIZED;
@@ -52,7 +53,8 @@ kp_cublas_status cublasSgemm_v2(kp_cublas_handle h, kp_cublas_operation op_a, kp
     for (size_t j = 0; j < (size_t)n; j++)
         for (size_t i = 0; i < (size_t)m; i++) {
             float sum = 0, *to = &c[i + j * (size_t)ldc];
-            for (size_t l = 0; l < (size_t)k; l++) sum += a[i * a_row + l * a_col] * b[l * b_row + j * b_col];
+            for (size_t l = 0; l < (size_t)k; l++)
+                sum += a[i * a_row + l * a_col] * b[l * b_row + j * b_col];
             *to = *alpha * sum + (*beta != 0 ? *beta * *to : 0);
         }
     return KP_CUBLAS_STATUS_SUCCESS;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * Stand-in for NCCL: collectives between processes over a file in shared memory that the unique id
- * names. A communicator has a thread, which joins the others and then works off its queue; the calls
- * return at once, as those of a non-blocking communicator do. Every rank has a slot in the file: it
- * posts its part there, waits until all have posted the same kind of step, takes what it needs, and
- * waits until all have taken. */
+ * names. A communicator has a thread, which joins the others and then works off its queue; the
+ * calls return at once, as those of a non-blocking communicator do. Every rank has a slot in the
+ * file: it posts its part there, waits until all have posted the same kind of step, takes what it
+ * needs, and waits until all have taken. */
 #include "tests/standin/standin.h"
 #include <fcntl.h>
 #include <pthread.h>
@@ -46,13 +46,13 @@ typedef struct comm {
     size_t bytes;
     shared *shared;
     pthread_t thread;
-    atomic_int state;    /* ncclResult_t */
-    atomic_int stop;     /* 1: when the queue is empty; 2: at once */
+    atomic_int state; /* ncclResult_t */
+    atomic_int stop;  /* 1: when the queue is empty; 2: at once */
     pthread_mutex_t lock;
     op queue[QUEUE_MAX];
     unsigned first, last; /* of the queue */
     unsigned long steps;
-    unsigned done;        /* collectives */
+    unsigned done; /* collectives */
 } comm;
 
 /* ---- knobs ---- */
@@ -159,6 +159,7 @@ static void run_op(comm *c, const op *o)
 {
     size_t piece = SLOT_FLOATS / (o->kind == REDUCE_SCATTER ? (size_t)c->n : 1);
     size_t at = 0;
+    if (knob("KP_STANDIN_EXIT", c->rank, c->done)) _exit(9);
     if (knob("KP_STANDIN_HANG", c->rank, c->done))
         while (!stopped(c)) standin_sleep();
     if (knob("KP_STANDIN_REMOTE", c->rank, c->done)) {
@@ -359,8 +360,10 @@ kp_nccl_result ncclGroupEnd(void)
 static kp_nccl_result call(kp_nccl_comm comm_, kp_nccl_type type, op o, kp_cuda_stream stream)
 {
     comm *c = (comm *)(void *)comm_;
-    if (type != KP_ncclFloat32 || !stream || o.root < 0 || o.root >= c->n) return KP_ncclInvalidArgument;
-    if (atomic_load(&c->state) != KP_ncclSuccess || n_grouped == QUEUE_MAX) return KP_ncclInvalidUsage;
+    if (type != KP_ncclFloat32 || !stream || o.root < 0 || o.root >= c->n)
+        return KP_ncclInvalidArgument;
+    if (atomic_load(&c->state) != KP_ncclSuccess || n_grouped == QUEUE_MAX)
+        return KP_ncclInvalidUsage;
     o.stream = (standin_stream *)(void *)stream;
     if (depth > 0) {
         grouped[n_grouped].c = c;
@@ -371,8 +374,8 @@ static kp_nccl_result call(kp_nccl_comm comm_, kp_nccl_type type, op o, kp_cuda_
     return KP_ncclInProgress;
 }
 
-kp_nccl_result ncclAllReduce(const void *from, void *to, size_t count, kp_nccl_type type, kp_nccl_op sum,
-                             kp_nccl_comm comm_, kp_cuda_stream stream)
+kp_nccl_result ncclAllReduce(const void *from, void *to, size_t count, kp_nccl_type type,
+                             kp_nccl_op sum, kp_nccl_comm comm_, kp_cuda_stream stream)
 {
     if (sum != KP_ncclSum) return KP_ncclInvalidArgument;
     return call(comm_, type, (op){ALL_REDUCE, from, to, count, 0, NULL}, stream);
@@ -397,8 +400,8 @@ kp_nccl_result ncclBroadcast(const void *from, void *to, size_t count, kp_nccl_t
     return call(comm_, type, (op){BROADCAST, from, to, count, root, NULL}, stream);
 }
 
-kp_nccl_result ncclReduce(const void *from, void *to, size_t count, kp_nccl_type type, kp_nccl_op sum,
-                          int root, kp_nccl_comm comm_, kp_cuda_stream stream)
+kp_nccl_result ncclReduce(const void *from, void *to, size_t count, kp_nccl_type type,
+                          kp_nccl_op sum, int root, kp_nccl_comm comm_, kp_cuda_stream stream)
 {
     if (sum != KP_ncclSum) return KP_ncclInvalidArgument;
     return call(comm_, type, (op){REDUCE, from, to, count, root, NULL}, stream);

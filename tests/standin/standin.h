@@ -2,21 +2,22 @@
  *
  * tests/standin/standin.h — what the stand-ins for NVIDIA's libraries share.
  *
- * libcudart, libcublas and libnccl implement the functions that agent/verify/cuda_api.h lists, on host
- * memory: device memory is malloc, a GPU's work is done at once, collectives run between processes over
- * shared memory, in a thread of their own. The very same binary that would load the real libraries loads
- * these. They are strict where the real ones are undefined: a host pointer where a device pointer is
- * due, a call on a communicator that is still busy, collectives that do not match are errors. What they
- * cannot show: real memory overheads, real times, a GPU's order of summation.
+ * libcudart, libcublas and libnccl implement the functions that agent/verify/cuda_api.h lists, on
+ * host memory: device memory is malloc, a GPU's work is done at once, collectives run between
+ * processes over shared memory, in a thread of their own. The very same binary that would load the
+ * real libraries loads these. They are strict where the real ones are undefined: a host pointer
+ * where a device pointer is due, a call on a communicator that is still busy, collectives that do
+ * not match are errors. What they cannot show: real memory overheads, real times, a GPU's order of
+ * summation.
  *
  * A library of this kind has state, so these have variables; no code of the programs includes this.
  *
  * Environment:
  *   KP_STANDIN_BYTES   a GPU's memory (1 GiB)
  *   KP_STANDIN_GPUS    how many there are (8)
- *   KP_STANDIN_HANG    "R:N": rank R of every communicator hangs in its Nth collective; N = 0: while
- *                      the communicator is made
- *   KP_STANDIN_REMOTE  "R:N": rank R's Nth collective ends with ncclRemoteError */
+ *   KP_STANDIN_HANG    "R:N": rank R of every communicator hangs in its Nth collective; N = 0:
+ * while the communicator is made KP_STANDIN_REMOTE  "R:N": rank R's Nth collective ends with
+ * ncclRemoteError */
 #ifndef KP_TESTS_STANDIN_H
 #define KP_TESTS_STANDIN_H
 

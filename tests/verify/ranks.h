@@ -15,15 +15,16 @@ typedef struct kp_test_run {
     uint64_t shape_limit;
     const kp_shard_row *rows; /* NULL: the table */
     size_t n_rows;
-    double deadline_s;        /* 0: 20 */
-    uint64_t fail_call;       /* the first rank's allocation with this number fails; 0: none */
+    double deadline_s;  /* 0: 20 */
+    uint32_t lost;      /* forks: this many ranks end badly */
+    uint64_t fail_call; /* the first rank's allocation with this number fails; 0: none */
 } kp_test_run;
 
 /* Folder of the built stand-ins for CUDA, cuBLAS and NCCL. */
 const char *kp_test_standins(void);
 
-/* Runs ranks 0..n_ranks-1 as threads on the host executor; the first rank's result lives in arena, and
- * its status comes back. The others' are expected to be KP_OK. */
+/* Runs ranks 0..n_ranks-1 as threads on the host executor; the first rank's result lives in arena,
+ * and its status comes back. The others' are expected to be KP_OK. */
 kp_status kp_test_threads(const kp_test_run *run, kp_arena *arena, kp_wire_run_result *ret);
 
 /* The same as forked processes on the CUDA executor with the stand-ins. */

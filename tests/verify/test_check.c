@@ -13,8 +13,10 @@ typedef struct layer {
 static size_t list_layers(layer *ret)
 {
     layer all[] = {
-        {"dense, even", {.op = KP_OP_MATMUL, .x = DIMS(8, 16), .w = DIMS(16, 24), .y = DIMS(8, 24)}},
-        {"dense, uneven", {.op = KP_OP_MATMUL, .x = DIMS(7, 13), .w = DIMS(13, 11), .y = DIMS(7, 11)}},
+        {"dense, even",
+         {.op = KP_OP_MATMUL, .x = DIMS(8, 16), .w = DIMS(16, 24), .y = DIMS(8, 24)}},
+        {"dense, uneven",
+         {.op = KP_OP_MATMUL, .x = DIMS(7, 13), .w = DIMS(13, 11), .y = DIMS(7, 11)}},
         {"dense, fewer samples than ranks",
          {.op = KP_OP_MATMUL, .x = DIMS(2, 13), .w = DIMS(13, 3), .y = DIMS(2, 3)}},
         {"dense over steps",
@@ -25,30 +27,62 @@ static size_t list_layers(layer *ret)
          {.op = KP_OP_MATMUL, .x = DIMS(4, 5, 6, 3), .w = DIMS(6, 3, 12), .y = DIMS(4, 5, 12)}},
         {"tied table", {.op = KP_OP_MATMUL, .x = DIMS(4, 12), .w = DIMS(30, 12), .y = DIMS(4, 30)}},
         {"conv2d valid",
-         {.op = KP_OP_CONV, .x = DIMS(4, 7, 6, 8), .w = DIMS(3, 3, 8, 12), .y = DIMS(4, 5, 4, 12),
-          .kernel = {3, 3}, .strides = {1, 1}}},
+         {.op = KP_OP_CONV,
+          .x = DIMS(4, 7, 6, 8),
+          .w = DIMS(3, 3, 8, 12),
+          .y = DIMS(4, 5, 4, 12),
+          .kernel = {3, 3},
+          .strides = {1, 1}}},
         {"conv2d same, strides, uneven",
-         {.op = KP_OP_CONV, .x = DIMS(5, 7, 8, 5), .w = DIMS(3, 2, 5, 7), .y = DIMS(5, 4, 3, 7),
-          .kernel = {3, 2}, .strides = {2, 3}, .same_padding = true}},
+         {.op = KP_OP_CONV,
+          .x = DIMS(5, 7, 8, 5),
+          .w = DIMS(3, 2, 5, 7),
+          .y = DIMS(5, 4, 3, 7),
+          .kernel = {3, 2},
+          .strides = {2, 3},
+          .same_padding = true}},
         {"conv2d channels first",
-         {.op = KP_OP_CONV, .x = DIMS(4, 8, 7, 6), .w = DIMS(3, 3, 8, 9), .y = DIMS(4, 9, 5, 4),
-          .kernel = {3, 3}, .strides = {1, 1}, .channels_first = true}},
+         {.op = KP_OP_CONV,
+          .x = DIMS(4, 8, 7, 6),
+          .w = DIMS(3, 3, 8, 9),
+          .y = DIMS(4, 9, 5, 4),
+          .kernel = {3, 3},
+          .strides = {1, 1},
+          .channels_first = true}},
         {"conv2d groups",
-         {.op = KP_OP_CONV, .x = DIMS(4, 5, 5, 6), .w = DIMS(3, 3, 2, 12), .y = DIMS(4, 5, 5, 12),
-          .kernel = {3, 3}, .strides = {1, 1}, .groups = 3, .same_padding = true}},
+         {.op = KP_OP_CONV,
+          .x = DIMS(4, 5, 5, 6),
+          .w = DIMS(3, 3, 2, 12),
+          .y = DIMS(4, 5, 5, 12),
+          .kernel = {3, 3},
+          .strides = {1, 1},
+          .groups = 3,
+          .same_padding = true}},
         {"conv1d dilated",
-         {.op = KP_OP_CONV, .x = DIMS(4, 11, 6), .w = DIMS(3, 6, 5), .y = DIMS(4, 7, 5),
-          .kernel = {3}, .strides = {1}, .dilation = {2}}},
+         {.op = KP_OP_CONV,
+          .x = DIMS(4, 11, 6),
+          .w = DIMS(3, 6, 5),
+          .y = DIMS(4, 7, 5),
+          .kernel = {3},
+          .strides = {1},
+          .dilation = {2}}},
         {"conv3d",
-         {.op = KP_OP_CONV, .x = DIMS(2, 4, 5, 3, 4), .w = DIMS(2, 3, 1, 4, 6),
-          .y = DIMS(2, 3, 3, 3, 6), .kernel = {2, 3, 1}, .strides = {1, 1, 1}}},
+         {.op = KP_OP_CONV,
+          .x = DIMS(2, 4, 5, 3, 4),
+          .w = DIMS(2, 3, 1, 4, 6),
+          .y = DIMS(2, 3, 3, 3, 6),
+          .kernel = {2, 3, 1},
+          .strides = {1, 1, 1}}},
         {"embedding",
          {.op = KP_OP_GATHER, .x = DIMS(6, 5), .w = DIMS(37, 10), .y = DIMS(6, 5, 10)}},
         {"embedding of one index",
          {.op = KP_OP_GATHER, .x = DIMS(9), .w = DIMS(8, 4), .y = DIMS(9, 4)}},
         {"bias", {.op = KP_OP_BIAS_ADD, .x = DIMS(6, 5, 7), .w = DIMS(7), .y = DIMS(6, 5, 7)}},
         {"bias channels first",
-         {.op = KP_OP_BIAS_ADD, .x = DIMS(6, 8, 5, 2), .w = DIMS(8), .y = DIMS(6, 8, 5, 2),
+         {.op = KP_OP_BIAS_ADD,
+          .x = DIMS(6, 8, 5, 2),
+          .w = DIMS(8),
+          .y = DIMS(6, 8, 5, 2),
           .channels_first = true}},
         {"relu", {.op = KP_OP_RELU, .x = DIMS(6, 5, 7), .y = DIMS(6, 5, 7)}},
     };
@@ -90,8 +124,8 @@ Test(check, every_cut_is_the_layer)
         cr_expect(!result.reduced);
         for (uint32_t i = 0; i < result.n_checks; i++) {
             const kp_check *row = &result.checks[i];
-            bool grouped = specs[i / 2].groups > 1 &&
-                           (row->cut == KP_CUT_ROW || row->cut == KP_CUT_ROW_SLICE);
+            bool grouped =
+                specs[i / 2].groups > 1 && (row->cut == KP_CUT_ROW || row->cut == KP_CUT_ROW_SLICE);
             cr_expect(row->state == (grouped ? KP_CHECK_NOT_COVERED : KP_CHECK_OK),
                       "%u ranks: %s, %s, %s: %s", ranks, row->layer, kp_cut_names[row->cut],
                       kp_direction_names[row->direction], row->message);
@@ -109,10 +143,21 @@ Test(check, every_cut_is_the_layer)
 Test(check, every_failed_allocation_is_a_status)
 {
     const kp_check_spec specs[2] = {
-        {.layer = "a", .op = KP_OP_MATMUL, .cut = KP_CUT_COLUMN_GATHER, .x = DIMS(4, 6), .w = DIMS(6, 5),
-         .y = DIMS(4, 5), .ranks = kp_test_group(), .n_ranks = 2},
-        {.layer = "b", .op = KP_OP_SOFTMAX, .cut = KP_CUT_BATCH, .x = DIMS(4, 6), .y = DIMS(4, 6),
-         .ranks = kp_test_group(), .n_ranks = 1},
+        {.layer = "a",
+         .op = KP_OP_MATMUL,
+         .cut = KP_CUT_COLUMN_GATHER,
+         .x = DIMS(4, 6),
+         .w = DIMS(6, 5),
+         .y = DIMS(4, 5),
+         .ranks = kp_test_group(),
+         .n_ranks = 2},
+        {.layer = "b",
+         .op = KP_OP_SOFTMAX,
+         .cut = KP_CUT_BATCH,
+         .x = DIMS(4, 6),
+         .y = DIMS(4, 6),
+         .ranks = kp_test_group(),
+         .n_ranks = 1},
     };
     kp_test_run run = {.specs = specs, .n_specs = 2, .n_ranks = 2, .deadline_s = 5};
     bool failed = true;
@@ -125,8 +170,9 @@ Test(check, every_failed_allocation_is_a_status)
         failed = arena.calls >= arena.fail_call;
         cr_expect(status == KP_OK || status == KP_NOMEM, "allocation %u: %d", n, status);
         if (!failed)
-            cr_expect(status == KP_OK && kp_test_count(&result, KP_CHECK_OK) == 2 && !result.failure, "%u: %s", n,
-                      kp_test_message(&result));
+            cr_expect(status == KP_OK && kp_test_count(&result, KP_CHECK_OK) == 2 &&
+                          !result.failure,
+                      "%u: %s", n, kp_test_message(&result));
         cr_expect(kp_test_count(&result, KP_CHECK_FAILED) == 0, "allocation %u", n);
         kp_arena_release(&arena);
     }

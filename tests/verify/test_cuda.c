@@ -5,7 +5,7 @@
 #include "agent/verify/cuda_api.h"
 #include "agent/verify/exec.h"
 #include "proto/clock.h"
-#include "tests/verify/ranks.h"
+#include "tests/verify/agents.h"
 #include <criterion/criterion.h>
 #include <dirent.h>
 
@@ -56,7 +56,8 @@ Test(cuda, every_cut_of_a_dense_layer)
         kp_test_run run = {.specs = specs, .n_specs = n, .n_ranks = ranks};
         kp_wire_run_result result;
         kp_test_forks(&run, &arena, &result);
-        cr_assert(result.n_checks == 2 * n && !result.failure, "%u ranks: %s", ranks, result.failure);
+        cr_assert(result.n_checks == 2 * n && !result.failure, "%u ranks: %s", ranks,
+                  result.failure);
         for (uint32_t i = 0; i < result.n_checks; i++) {
             const kp_check *row = &result.checks[i];
             bool covered = row->op == KP_OP_MATMUL;
@@ -66,7 +67,8 @@ Test(cuda, every_cut_of_a_dense_layer)
             if (covered)
                 cr_expect(row->peak_bytes_measured >= row->peak_bytes_predicted &&
                           row->peak_bytes_predicted > 0);
-            else cr_expect(strstr(row->message, "cuda executor has no row"), "%s", row->message);
+            else
+                cr_expect(strstr(row->message, "cuda executor has no row"), "%s", row->message);
         }
         kp_arena_release(&arena);
     }
@@ -124,7 +126,8 @@ Test(cuda, trouble_is_inconclusive_within_the_deadline)
         {"a rank hangs in a collective", "KP_STANDIN_HANG", "1:2", "did not finish in time", NULL},
         {"a rank hangs while joining", "KP_STANDIN_HANG", "0:0",
          "ncclCommInitRank did not finish in time", NULL},
-        {"a remote error", "KP_STANDIN_REMOTE", "2:1", "rank 2 on node0: ", "remote process exited"},
+        {"a remote error", "KP_STANDIN_REMOTE", "2:1",
+         "rank 2 on node0: ", "remote process exited"},
         {"too little memory", "KP_STANDIN_BYTES", "2000", NULL, "the GPU has no room for 1.0 KiB"},
         {"no GPU", "KP_STANDIN_GPUS", "0", "CUDA sees no GPU 0 (it sees 0)", NULL},
     };
@@ -133,7 +136,8 @@ Test(cuda, trouble_is_inconclusive_within_the_deadline)
         const trouble_row *row = &rows[i];
         kp_arena arena;
         kp_arena_init(&arena, 0);
-        kp_check_spec specs[2] = {dense(KP_CUT_ROW, 3, 8, 15, 32), dense(KP_CUT_BATCH, 3, 9, 32, 32)};
+        kp_check_spec specs[2] = {dense(KP_CUT_ROW, 3, 8, 15, 32),
+                                  dense(KP_CUT_BATCH, 3, 9, 32, 32)};
         kp_test_run run = {.specs = specs, .n_specs = 2, .n_ranks = 3, .deadline_s = 1.5};
         kp_wire_run_result result;
         setenv(row->name, row->value, 1);
@@ -150,6 +154,54 @@ Test(cuda, trouble_is_inconclusive_within_the_deadline)
         kp_arena_release(&arena);
     }
     cr_expect(left_behind() == before, "%d files are left in /dev/shm", left_behind() - before);
+}
+
+Test(cuda, a_lost_rank_frees_the_others_at_once)
+{
+    double before = kp_now_s();
+    kp_arena arena;
+    kp_arena_init(&arena, 0);
+    kp_check_spec specs[2] = {dense(KP_CUT_ROW, 3, 8, 15, 32), dense(KP_CUT_ROW, 3, 9, 32, 32)};
+    kp_test_run run = {.specs = specs, .n_specs = 2, .n_ranks = 3, .deadline_s = 100, .lost = 1};
+    kp_wire_run_result result;
+    setenv("KP_STANDIN_EXIT", "1:2", 1);
+    kp_test_forks(&run, &arena, &result);
+    unsetenv("KP_STANDIN_EXIT");
+    cr_expect(result.failure && strstr(result.failure, "rank 1 on node0 was lost"), "'%s'",
+              result.failure);
+    cr_expect(kp_test_count(&result, KP_CHECK_INCONCLUSIVE) == 4, "%s", kp_test_message(&result));
+    cr_expect(kp_now_s() < before + 50, "nobody waits for the deadline");
+    kp_arena_release(&arena);
+}
+
+/* Two agents with two rank processes each of the built kplan-agent. */
+static void run_agents(kp_test_agents *agents)
+{
+    kp_check_spec specs[2] = {dense(KP_CUT_COLUMN_GATHER, 4, 512, 64, 1030),
+                              dense(KP_CUT_BATCH, 4, 64, 512, 512)};
+    kp_test_agents_open(agents, 2, 2);
+    kp_wire_run run = kp_test_run_message(agents, specs, 2, 10);
+    run.executor = KP_EXEC_CUDA;
+    run.shape_limit = 0;
+    kp_test_agents_start(agents, &run);
+    kp_test_agents_wait(agents, 20);
+}
+
+Test(cuda, the_agent_loads_what_the_loader_finds)
+{
+    kp_test_agents agents;
+    setenv("LD_LIBRARY_PATH", kp_test_standins(), 1);
+    run_agents(&agents);
+    const kp_wire_run_result *first = &agents.results[0];
+    cr_expect(!first->failure && kp_test_count(first, KP_CHECK_OK) == 4 && !first->reduced, "%s",
+              kp_test_message(first));
+    kp_test_agents_close(&agents);
+    setenv("KP_STANDIN_GPUS", "0", 1);
+    run_agents(&agents);
+    first = &agents.results[0];
+    cr_expect(first->failure && strstr(first->failure, "CUDA sees no GPU"), "%s", first->failure);
+    cr_expect(kp_test_count(first, KP_CHECK_INCONCLUSIVE) == 4);
+    kp_test_agents_close(&agents);
 }
 
 Test(cuda, libraries_that_are_not_there)

@@ -29,8 +29,10 @@ Test(cuda_api, the_toolkit_says_the_same)
     snprintf(program, sizeof(program), "%s/compare", dir.path);
     static const char *const modes[] = {"-DKP_OWN_TYPES", "-DKP_CUDA_TOOLKIT_TYPES"};
     for (size_t i = 0; i < KP_LEN(modes); i++) {
-        const char *const compile[] = {"gcc", "-std=c11", "-Wall", "-Wextra", "-Werror", modes[i], "-I.",
-                                       "-isystem", path, "-o", program, "tests/standin/compare.c", NULL};
+        const char *const compile[] = {"gcc",     "-std=c11", "-Wall", "-Wextra",
+                                       "-Werror", modes[i],   "-I.",   "-isystem",
+                                       path,      "-o",       program, "tests/standin/compare.c",
+                                       NULL};
         const char *const run[] = {program, NULL};
         char *said = NULL;
         int code = kp_proc_run(&dir, compile, NULL, 60, NULL, &said);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * The weighty layers of ResNet-50 (He et al. 2016, table 1) on 32 ranks of four agents, as the plan of a
- * 4 x 8 GPU cluster would check them: all under the batch cut of 32 ranks, and the last ones also under
- * tensor cuts of 8. The run's own deadline is the requirement: all must be done in 20 s. */
+ * The weighty layers of ResNet-50 (He et al. 2016, table 1) on 32 ranks of four agents, as the plan
+ * of a 4 x 8 GPU cluster would check them: all under the batch cut of 32 ranks, and the last ones
+ * also under tensor cuts of 8. The run's own deadline is the requirement: all must be done in 20 s.
+ */
 #include "tests/verify/agents.h"
 #include <criterion/criterion.h>
 
@@ -17,17 +18,19 @@ static kp_check_spec *add(list *l, kp_op op, kp_cut cut, uint32_t ranks)
 {
     cr_assert(l->n < SPECS_MAX);
     kp_check_spec *s = &l->specs[l->n++];
-    *s = (kp_check_spec){.layer = "layer", .op = op, .cut = cut, .ranks = kp_test_group(), .n_ranks = ranks};
+    *s = (kp_check_spec){
+        .layer = "layer", .op = op, .cut = cut, .ranks = kp_test_group(), .n_ranks = ranks};
     return s;
 }
 
 /* A convolution, its bias and its relu. */
-static void conv(list *l, int64_t size, int64_t in, int64_t out, uint32_t kernel, uint32_t stride, kp_cut cut,
-                 uint32_t ranks)
+static void conv(list *l, int64_t size, int64_t in, int64_t out, uint32_t kernel, uint32_t stride,
+                 kp_cut cut, uint32_t ranks)
 {
     int64_t to = (size + stride - 1) / stride;
     kp_check_spec *s = add(l, KP_OP_CONV, cut, ranks);
-    s->x = DIMS(BATCH, size, size, in), s->w = DIMS(kernel, kernel, in, out), s->y = DIMS(BATCH, to, to, out);
+    s->x = DIMS(BATCH, size, size, in), s->w = DIMS(kernel, kernel, in, out),
+    s->y = DIMS(BATCH, to, to, out);
     s->kernel[0] = s->kernel[1] = kernel, s->strides[0] = s->strides[1] = stride;
     s->same_padding = true;
     if (cut != KP_CUT_BATCH && cut != KP_CUT_COLUMN) return;
@@ -66,7 +69,8 @@ Test(resnet, on_32_ranks_within_20_s)
     kp_test_agents_start(&agents, &run);
     kp_test_agents_wait(&agents, 30);
     const kp_wire_run_result *first = &agents.results[0];
-    cr_expect(first->n_checks == 2 * l->n && !first->failure && first->reduced, "%s", first->failure);
+    cr_expect(first->n_checks == 2 * l->n && !first->failure && first->reduced, "%s",
+              first->failure);
     cr_expect(kp_test_count(first, KP_CHECK_OK) == 2 * l->n, "%s", kp_test_message(first));
     kp_test_agents_close(&agents);
     free(l);

@@ -9,8 +9,8 @@
 static kp_check_spec spec_of(kp_op op, kp_cut cut, bool even, uint32_t ranks)
 {
     const int64_t b = even ? 6 : 7, in = even ? 9 : 8, out = even ? 12 : 11;
-    kp_check_spec s = {.layer = "layer", .op = op, .cut = cut, .ranks = kp_test_group(),
-                       .n_ranks = ranks};
+    kp_check_spec s = {
+        .layer = "layer", .op = op, .cut = cut, .ranks = kp_test_group(), .n_ranks = ranks};
     switch (op) {
     case KP_OP_MATMUL:
         s.x = DIMS(b, in), s.w = DIMS(in, out), s.y = DIMS(b, out);
@@ -52,13 +52,27 @@ typedef enum field { X, Y_LOCAL, Y, AXIS, FORWARD, BACKWARD, GRAD, FIELD_COUNT }
 static kp_shard_row with(kp_shard_row row, field at, int value)
 {
     switch (at) {
-    case X: row.x = (kp_layout)value; break;
-    case Y_LOCAL: row.y_local = (kp_layout)value; break;
-    case Y: row.y = (kp_layout)value; break;
-    case AXIS: row.weight_axis = (int8_t)value; break;
-    case FORWARD: row.forward = (kp_coll)value; break;
-    case BACKWARD: row.backward = (kp_coll)value; break;
-    default: row.weight_grad = (kp_coll)value; break;
+    case X:
+        row.x = (kp_layout)value;
+        break;
+    case Y_LOCAL:
+        row.y_local = (kp_layout)value;
+        break;
+    case Y:
+        row.y = (kp_layout)value;
+        break;
+    case AXIS:
+        row.weight_axis = (int8_t)value;
+        break;
+    case FORWARD:
+        row.forward = (kp_coll)value;
+        break;
+    case BACKWARD:
+        row.backward = (kp_coll)value;
+        break;
+    default:
+        row.weight_grad = (kp_coll)value;
+        break;
     }
     return row;
 }
@@ -88,7 +102,8 @@ Test(wrong, named_rows_fail)
         {"the table is not divided", KP_OP_GATHER, KP_CUT_VOCAB, AXIS, KP_AXIS_WHOLE, "y("},
         {"the slice is not gathered", KP_OP_MATMUL, KP_CUT_ROW_SLICE, BACKWARD, KP_COLL_NONE,
          "the gradient of x"},
-        {"the bias of all for some", KP_OP_BIAS_ADD, KP_CUT_COLUMN, AXIS, KP_AXIS_WHOLE, "channels"},
+        {"the bias of all for some", KP_OP_BIAS_ADD, KP_CUT_COLUMN, AXIS, KP_AXIS_WHOLE,
+         "channels"},
     };
     kp_arena arena;
     kp_arena_init(&arena, 0);
@@ -116,10 +131,11 @@ static bool same_layout(kp_layout a, kp_layout b)
 static bool harmless(const kp_shard_row *a, const kp_shard_row *b)
 {
     bool learns = a->op != KP_OP_RELU, has_dx = a->op != KP_OP_GATHER;
-    bool dx_dw = (!has_dx || a->backward == b->backward) && (!learns || a->weight_grad == b->weight_grad);
+    bool dx_dw =
+        (!has_dx || a->backward == b->backward) && (!learns || a->weight_grad == b->weight_grad);
     bool axis = !learns || a->weight_axis == b->weight_axis;
-    return same_layout(a->x, b->x) && same_layout(a->y_local, b->y_local) && same_layout(a->y, b->y) &&
-           a->forward == b->forward && dx_dw && axis;
+    return same_layout(a->x, b->x) && same_layout(a->y_local, b->y_local) &&
+           same_layout(a->y, b->y) && a->forward == b->forward && dx_dw && axis;
 }
 
 /* Runs a changed row; it must end, and be ok only if nothing was changed that counts. */
