@@ -5,6 +5,7 @@
 /* Times closer than this are equal; then the simpler strategy wins. */
 static const double equal_share = 1e-9;
 enum { OTHERS_JUDGED = 40 };
+static const double others_slack = 1e-3; /* the next best are shown, not taken */
 
 typedef struct ranked {
     double bound_s;
@@ -119,7 +120,7 @@ static kp_status hunt_point(const kp_ground *ground, const ranked *at, double be
         if (at->bound_s < beat && !hunt->stopped) {
             kp_strategy s = kp_space_strategy(&ground->space, at->point, choices[i].zero,
                                               choices[i].recompute);
-            KP_TRY(kp_ground_judge(ground, &s, beat, arena, scratch, &verdict, err));
+            KP_TRY(kp_ground_judge(ground, &s, beat, 0, arena, scratch, &verdict, err));
             bool wins = verdict.found &&
                         (!hunt->found || better(&s, verdict.seconds, &hunt->strategy, hunt->seconds));
             if (wins) keep(hunt, ground, &s, &verdict, scratch);
@@ -224,7 +225,8 @@ static kp_status try_point(others *o, const kp_point *point, kp_err *err)
                                           choices[i].recompute);
         if (!isinf(best.seconds) && s.recompute != best.strategy.recompute) break;
         if (same_strategy(&s, &o->winner->strategy)) continue;
-        KP_TRY(kp_ground_judge(o->ground, &s, best.seconds, o->arena, o->scratch, &v, err));
+        KP_TRY(kp_ground_judge(o->ground, &s, best.seconds, others_slack, o->arena, o->scratch, &v,
+                               err));
         o->judged++;
         if (v.found)
             best = (kp_plan_alternative){.strategy = s, .seconds = v.seconds,

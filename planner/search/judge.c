@@ -1,174 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "planner/search/judge.h"
-#include "planner/search/cuts.h"
 #include <math.h>
 
 enum { TRIES = 4 }; /* stage programs a strategy gets when the replay rejects the first */
-
-/* ---- the ground ---- */
-
-kp_status kp_ground_chain(const kp_search_request *request, kp_arena *arena, kp_ground *ret,
-                          kp_err *err)
-{
-    kp_ground g = {.request = request, .cluster = *request->cluster};
-    KP_TRY(kp_units_make(request->graph, arena, &g.units, &g.n_units, err));
-    if (g.n_units == 0) return kp_fail(err, KP_UNSUPPORTED, "the model has no layer to train");
-    KP_TRY(kp_stages_borders(request->graph, g.units, g.n_units, arena, &g.border_ok, err));
-    for (uint32_t i = 0; i < g.n_units; i++) g.max_stages += g.border_ok[i] || i == 0;
-    *ret = g;
-    return KP_OK;
-}
-
-const kp_base *kp_ground_base(const kp_ground *ground, uint32_t tp, uint32_t micro_batch)
-{
-    for (uint32_t i = 0; i < ground->n_bases; i++)
-        if (ground->bases[i].tp == tp && ground->bases[i].micro_batch == micro_batch)
-            return &ground->bases[i];
-    return NULL;
-}
-
-/* The costs without ZeRO and recomputation, of which only times are asked: these are kept, the
- * rest of what it took to make them is given back. */
-static kp_status base_costs(const kp_ground *g, const kp_point *point, const uint8_t *cuts,
-                            kp_arena *arena, kp_costs *ret, kp_err *err)
-{
-    const kp_search_request *r = g->request;
-    kp_costs costs;
-    kp_strategy plain = kp_space_strategy(&g->space, point, 0, KP_RECOMPUTE_NONE);
-    kp_unit_sum *sum = KP_NEW(arena, kp_unit_sum, g->n_units + 1ul);
-    uint64_t *cross = KP_NEW(arena, uint64_t, g->n_units + 1ul);
-    if (!sum || !cross) return kp_nomem(err);
-    kp_arena_mark mark = kp_arena_tell(arena);
-    kp_status status = kp_costs_make(r->graph, r->training, &plain, cuts, &g->cluster, arena, &costs, err);
-    if (status == KP_OK) {
-        memcpy(sum, costs.sum, (g->n_units + 1ul) * sizeof(*sum));
-        memcpy(cross, costs.cross_bytes, (g->n_units + 1ul) * sizeof(*cross));
-    }
-    kp_arena_rewind(arena, mark);
-    KP_TRY(status);
-    costs.sum = sum;
-    costs.cross_bytes = cross;
-    costs.units = g->units;
-    costs.moment_bytes = NULL;
-    *ret = costs;
-    return KP_OK;
-}
-
-static kp_status base_make(const kp_ground *g, const kp_point *point, kp_arena *arena,
-                           kp_base *ret, kp_err *err)
-{
-    kp_base base = {.tp = point->tp, .micro_batch = point->micro_batch, .cross_s = INFINITY};
-    uint64_t divided;
-    KP_TRY(kp_cuts_choose(g->request->graph, point->tp, point->micro_batch, arena, &base.cuts,
-                          &divided, err));
-    base.divides = point->tp == 1 || divided > 0;
-    if (base.divides) KP_TRY(base_costs(g, point, base.cuts, arena, &base.costs, err));
-    /* Neighbouring stages may be in one node or not, whichever is cheaper. */
-    kp_strategy near = kp_space_strategy(&g->space, point, 0, KP_RECOMPUTE_NONE), far = near;
-    near.dp = 1;
-    far.dp = g->cluster.n_slots;
-    for (uint32_t i = 0; base.divides && i < g->n_units; i++) {
-        base.unit_s = fmax(base.unit_s, kp_costs_stage_s(&base.costs, i, i + 1));
-        if (i == 0 || !g->border_ok[i]) continue;
-        base.cross_s = fmin(base.cross_s, kp_costs_cross_s(&base.costs, i, &g->cluster, &near));
-        base.cross_s = fmin(base.cross_s, kp_costs_cross_s(&base.costs, i, &g->cluster, &far));
-    }
-    *ret = base;
-    return KP_OK;
-}
-
-static kp_cluster first_slots(const kp_cluster *cluster, uint32_t gpus)
-{
-    kp_cluster part = *cluster;
-    uint32_t run = 0;
-    part.n_slots = gpus;
-    part.n_nodes = 0;
-    part.gpus_per_node = gpus;
-    for (uint32_t i = 0; i < gpus; i++) {
-        bool last = i + 1 == gpus || part.slots[i].node_index != part.slots[i + 1].node_index;
-        run++;
-        if (!last) continue;
-        part.n_nodes++;
-        part.gpus_per_node = run < part.gpus_per_node ? run : part.gpus_per_node;
-        run = 0;
-    }
-    return part;
-}
-
-kp_status kp_ground_make(const kp_ground *chain, uint32_t gpus, kp_arena *arena, kp_ground *ret,
-                         kp_err *err)
-{
-    kp_ground g = *chain;
-    if (gpus < g.cluster.n_slots) g.cluster = first_slots(&g.cluster, gpus);
-    KP_TRY(kp_space_make(g.request, gpus, g.max_stages, arena, &g.space, err));
-    g.bases = KP_NEW(arena, kp_base, g.space.n_points);
-    if (!g.bases) return kp_nomem(err);
-    g.n_bases = 0;
-    for (uint32_t i = 0; i < g.space.n_points; i++) {
-        const kp_point *p = &g.space.points[i];
-        if (kp_ground_base(&g, p->tp, p->micro_batch)) continue;
-        KP_TRY(base_make(&g, p, arena, &g.bases[g.n_bases], err));
-        g.n_bases++;
-    }
-    *ret = g;
-    return KP_OK;
-}
-
-bool kp_ground_divides(const kp_ground *ground)
-{
-    bool divides = false;
-    for (uint32_t i = 0; i < ground->n_bases; i++) divides = divides || ground->bases[i].divides;
-    return divides;
-}
-
-uint32_t kp_ground_first_slot(const kp_strategy *strategy, uint32_t stage)
-{
-    return stage * strategy->dp * strategy->tp;
-}
-
-const kp_slot *kp_ground_tightest(const kp_ground *ground, const kp_strategy *strategy,
-                                  uint32_t stage)
-{
-    const kp_slot *slots = ground->cluster.slots + kp_ground_first_slot(strategy, stage);
-    const kp_slot *least = slots;
-    for (uint32_t i = 1; i < strategy->dp * strategy->tp; i++)
-        if (slots[i].device.usable_bytes < least->device.usable_bytes) least = &slots[i];
-    return least;
-}
-
-/* ---- bounds ---- */
-
-/* Any cut of the chain into pp stages takes at least the whole work once, m - 1 times its slowest
- * stage, which is no faster than an even share nor than the slowest unit, and pp - 1 of the
- * cheapest borders (stages.h). What follows the pipeline is left out for pp > 1; one stage has no
- * choice, so there it is exact. */
-static double lower_s(const kp_ground *g, const kp_costs *costs, const kp_strategy *s,
-                      double unit_s, double cross_s, double tail_s)
-{
-    double work_s = kp_costs_stage_s(costs, 0, g->n_units);
-    double most_s = fmax(work_s / s->pp, unit_s);
-    double crossing_s = s->pp > 1 ? (s->pp - 1) * cross_s : 0;
-    return work_s + (s->micro_batches - 1.) * most_s + crossing_s + (s->pp > 1 ? 0 : tail_s);
-}
-
-/* ZeRO and recomputation only add to a stage's time, so the times of neither bound all; a ZeRO
- * level may sync faster, and divides the optimizer's work by dp at best. */
-double kp_ground_bound_s(const kp_ground *ground, const kp_point *point)
-{
-    const kp_base *base = kp_ground_base(ground, point->tp, point->micro_batch);
-    uint8_t zeros = kp_space_zeros(&ground->space, point);
-    double least_tail_s = INFINITY;
-    if (!base->divides || zeros == 0) return INFINITY;
-    for (uint32_t zero = 0; zero <= 3 && point->pp == 1; zero++) {
-        double sync_s, update_s;
-        if (!(zeros >> zero & 1)) continue;
-        kp_strategy s = kp_space_strategy(&ground->space, point, zero, KP_RECOMPUTE_NONE);
-        kp_costs_tail_s(&base->costs, 0, ground->n_units, &s, &ground->cluster, &sync_s, &update_s);
-        least_tail_s = fmin(least_tail_s, sync_s + (zero ? update_s / point->dp : update_s));
-    }
-    kp_strategy s = kp_space_strategy(&ground->space, point, 0, KP_RECOMPUTE_NONE);
-    return lower_s(ground, &base->costs, &s, base->unit_s, base->cross_s, least_tail_s);
-}
 
 /* ---- memory ---- */
 
@@ -223,7 +57,7 @@ typedef struct judging {
 } judging;
 
 static kp_status judging_init(judging *j, const kp_ground *g, const kp_strategy *strategy,
-                              double beat_s, kp_arena *arena, kp_err *err)
+                              double beat_s, double slack, kp_arena *arena, kp_err *err)
 {
     const kp_base *base = kp_ground_base(g, strategy->tp, strategy->micro_batch);
     *j = (judging){.ground = g, .strategy = strategy};
@@ -235,7 +69,7 @@ static kp_status judging_init(judging *j, const kp_ground *g, const kp_strategy 
         j->limits[i] = kp_ground_tightest(g, strategy, i)->device.usable_bytes;
     j->task = (kp_stage_task){.costs = &j->costs, .strategy = strategy, .cluster = &g->cluster,
                               .limit_bytes = j->limits, .border_ok = g->border_ok,
-                              .beat_s = beat_s};
+                              .beat_s = beat_s, .slack = slack};
     return KP_OK;
 }
 
@@ -248,27 +82,30 @@ static bool states_too_big(const judging *j)
     return states > limits;
 }
 
-/* Cuts within the limits until the replay agrees with one; each time the limit of the stage that
- * it rejects shrinks by what was too much. */
-static kp_status fit(judging *j, kp_arena *arena, uint32_t *borders, kp_verdict_of *ret, kp_err *err)
+/* Replays a cut. If it is rejected, the limit of its worst stage shrinks by what was too much. */
+static kp_status replay_answer(judging *j, const kp_stage_answer *answer, kp_arena *arena,
+                               uint32_t *borders, kp_verdict_of *ret, kp_err *err)
 {
-    for (int i = 0; i < TRIES; i++) {
-        kp_stage_answer answer;
-        uint64_t over;
-        uint32_t stage;
-        KP_TRY(kp_stages_solve(&j->task, arena, &answer, err));
-        if (!answer.found) return KP_OK;
-        KP_TRY(replay_all(j->ground, j->strategy, answer.borders, arena, &over, &stage,
-                          &ret->peak_bytes, err));
-        memcpy(borders, answer.borders, (j->strategy->pp + 1ul) * sizeof(*borders));
-        ret->seconds = answer.seconds;
-        ret->found = over == 0;
-        if (ret->found) return KP_OK;
-        uint64_t bytes = kp_costs_stage_bytes(&j->costs, borders[stage], borders[stage + 1],
-                                              kp_stages_in_flight(j->strategy, stage));
-        j->limits[stage] = kp_sub_u64(kp_min_u64(j->limits[stage], bytes), over);
-    }
+    uint64_t over;
+    uint32_t stage;
+    KP_TRY(replay_all(j->ground, j->strategy, answer->borders, arena, &over, &stage,
+                      &ret->peak_bytes, err));
+    memcpy(borders, answer->borders, (j->strategy->pp + 1ul) * sizeof(*borders));
+    ret->seconds = answer->seconds;
+    ret->found = over == 0;
+    uint64_t bytes = kp_costs_stage_bytes(&j->costs, borders[stage], borders[stage + 1],
+                                          kp_stages_in_flight(j->strategy, stage));
+    j->limits[stage] = kp_sub_u64(kp_min_u64(j->limits[stage], bytes), over);
     return KP_OK;
+}
+
+static bool within_limits(const judging *j, const uint32_t *borders)
+{
+    for (uint32_t s = 0; s < j->strategy->pp; s++)
+        if (kp_costs_stage_bytes(&j->costs, borders[s], borders[s + 1],
+                                 kp_stages_in_flight(j->strategy, s)) > j->limits[s])
+            return false;
+    return true;
 }
 
 /* One stage: nothing to cut, so the replay alone decides. */
@@ -287,27 +124,32 @@ static kp_status judge_whole(judging *j, kp_arena *arena, uint32_t *borders, kp_
     return KP_OK;
 }
 
-/* Stages: the program without limits is the bound; if its cut does not fit, one that does. */
+/* Stages: the program without limits gives the bound, and the cut if that fits; else the program
+ * with limits, until the replay agrees with its cut. */
 static kp_status judge_stages(judging *j, kp_arena *arena, uint32_t *borders, kp_verdict_of *ret,
                               kp_err *err)
 {
-    kp_stage_answer free_answer;
+    kp_stage_answer answer;
     kp_stage_task task = j->task;
     uint64_t *none = KP_NEW(arena, uint64_t, j->strategy->pp);
     if (!none) return kp_nomem(err);
     memset(none, 0xff, j->strategy->pp * sizeof(*none));
     task.limit_bytes = none;
-    KP_TRY(kp_stages_solve(&task, arena, &free_answer, err));
-    ret->lower_s = free_answer.lower_s;
-    if (!free_answer.found) return KP_OK;
-    return fit(j, arena, borders, ret, err);
+    KP_TRY(kp_stages_solve(&task, arena, &answer, err));
+    ret->lower_s = answer.lower_s;
+    for (int i = 0; i < TRIES && answer.found && !ret->found; i++) {
+        if (i || !within_limits(j, answer.borders))
+            KP_TRY(kp_stages_solve(&j->task, arena, &answer, err));
+        if (answer.found) KP_TRY(replay_answer(j, &answer, arena, borders, ret, err));
+    }
+    return KP_OK;
 }
 
 static kp_status judge(judging *j, const kp_base *base, kp_arena *arena, uint32_t *borders,
                        kp_verdict_of *ret, kp_err *err)
 {
     bool whole = j->strategy->pp == 1;
-    double bound = lower_s(j->ground, &j->costs, j->strategy, base->unit_s, base->cross_s, 0);
+    double bound = kp_ground_lower_s(j->ground, &j->costs, j->strategy, base->unit_s, base->cross_s, 0);
     *ret = (kp_verdict_of){.lower_s = bound};
     if (bound >= j->task.beat_s) return KP_OK;
     if (states_too_big(j)) {
@@ -318,12 +160,13 @@ static kp_status judge(judging *j, const kp_base *base, kp_arena *arena, uint32_
 }
 
 kp_status kp_ground_judge(const kp_ground *ground, const kp_strategy *strategy, double beat_s,
-                          kp_arena *arena, uint32_t *ret_borders, kp_verdict_of *ret, kp_err *err)
+                          double slack, kp_arena *arena, uint32_t *ret_borders, kp_verdict_of *ret,
+                          kp_err *err)
 {
     judging j;
     const kp_base *base = kp_ground_base(ground, strategy->tp, strategy->micro_batch);
     kp_arena_mark mark = kp_arena_tell(arena);
-    kp_status status = judging_init(&j, ground, strategy, beat_s, arena, err);
+    kp_status status = judging_init(&j, ground, strategy, beat_s, slack, arena, err);
     if (status == KP_OK) status = judge(&j, base, arena, ret_borders, ret, err);
     kp_arena_rewind(arena, mark);
     return status;
@@ -352,7 +195,7 @@ kp_status kp_ground_smallest(const kp_ground *ground, const kp_strategy *strateg
 {
     judging j;
     kp_arena_mark mark = kp_arena_tell(arena);
-    kp_status status = judging_init(&j, ground, strategy, INFINITY, arena, err);
+    kp_status status = judging_init(&j, ground, strategy, INFINITY, 0, arena, err);
     if (status == KP_OK) status = smallest(&j, arena, ret_borders, ret, err);
     kp_arena_rewind(arena, mark);
     return status;

@@ -56,10 +56,16 @@ bool kp_ground_divides(const kp_ground *ground);
  * the function); INFINITY if tp would divide nothing. */
 double kp_ground_bound_s(const kp_ground *ground, const kp_point *point);
 
-/* Judges one strategy. ret_borders has max_stages + 1 entries, written if found. `arena` is as
+/* The same for one strategy from its own costs; unit_s and cross_s are bounds of its slowest unit
+ * and cheapest border, tail_s counts without a pipeline. */
+double kp_ground_lower_s(const kp_ground *ground, const kp_costs *costs, const kp_strategy *s,
+                         double unit_s, double cross_s, double tail_s);
+
+/* Judges one strategy; its cut may miss the optimum by the share `slack`. ret_borders has max_stages + 1 entries, written if found. `arena` is as
  * before afterwards. KP_NOMEM and what the estimate says. */
 kp_status kp_ground_judge(const kp_ground *ground, const kp_strategy *strategy, double beat_s,
-                          kp_arena *arena, uint32_t *ret_borders, kp_verdict_of *ret, kp_err *err);
+                          double slack, kp_arena *arena, uint32_t *ret_borders, kp_verdict_of *ret,
+                          kp_err *err);
 
 /* The cut of the strategy that needs the least memory, fitting or not; found: it fits. */
 kp_status kp_ground_smallest(const kp_ground *ground, const kp_strategy *strategy, kp_arena *arena,

@@ -276,10 +276,10 @@ static void take(const solver *v, uint32_t *borders, double seconds, kp_stage_an
 /* Works off boxes until none can hold a better cut. Bounds within 1e-12 count as met. */
 static void search_boxes(solver *v, uint32_t *borders, kp_stage_answer *ret)
 {
-    double best = v->task->beat_s;
+    double best = v->task->beat_s, enough = 1 - fmax(v->task->slack, 1e-12);
     for (int solves = 0; v->n_boxes && solves < SOLVES_MAX; solves++) {
         box b = box_pop(v);
-        if (box_bound(v, &b) >= best * (1 - 1e-12)) {
+        if (box_bound(v, &b) >= best * enough) {
             v->closed_s = fmin(v->closed_s, box_bound(v, &b));
             break; /* it had the least bound: the others have no better one */
         }
@@ -291,7 +291,7 @@ static void search_boxes(solver *v, uint32_t *borders, kp_stage_answer *ret)
             best = seconds;
             take(v, borders, seconds, ret);
         }
-        if (box_bound(v, &b) >= best * (1 - 1e-12)) v->closed_s = fmin(v->closed_s, box_bound(v, &b));
+        if (box_bound(v, &b) >= best * enough) v->closed_s = fmin(v->closed_s, box_bound(v, &b));
         else split(v, b);
     }
     for (uint32_t i = 0; i < v->n_boxes; i++)

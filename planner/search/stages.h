@@ -27,6 +27,7 @@ typedef struct kp_stage_task {
     const uint64_t *limit_bytes; /* pp: usable bytes on the stage's smallest GPU; UINT64_MAX: any */
     const uint8_t *border_ok;    /* n_units + 1: a stage may begin at this unit */
     double beat_s;               /* cuts that take as long or longer need not be found */
+    double slack;                /* share by which the cut found may miss the optimum; 0: none */
 } kp_stage_task;
 
 typedef struct kp_stage_answer {
