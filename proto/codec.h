@@ -4,7 +4,7 @@
  *
  * Reading: a source hands out tokens (a list or map says how many follow, keys are text tokens),
  * one walk (schema_read.c) turns them into structs. Writing: one walk (schema_write.c) feeds a
- * sink. MessagePack's source and sink are in mpack.c, JSON's in json_codec.c. Not for other files. */
+ * sink. MessagePack's source and sink are in mpack.c, JSON's in json_codec.c. */
 #ifndef KP_PROTO_CODEC_H
 #define KP_PROTO_CODEC_H
 
@@ -52,7 +52,8 @@ typedef struct kp_json_source {
     kp_json_frame frames[KP_JSON_DEPTH_MAX];
 } kp_json_source;
 
-void kp_mpack_source_init(kp_mpack_source *source, const void *bytes, size_t len); /* checked ones */
+/* Over bytes that passed kp_mpack_check; over a document of so many bytes of text. */
+void kp_mpack_source_init(kp_mpack_source *source, const void *bytes, size_t len);
 void kp_json_source_init(kp_json_source *source, const json_t *json, size_t text_bytes);
 
 typedef struct kp_sink kp_sink;

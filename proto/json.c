@@ -86,7 +86,8 @@ static kp_status check_size(const scan *s, kp_err *err)
                        kp_size_text(s->len).s, kp_size_text(KP_JSON_BYTES_MAX).s);
     uint64_t bytes = s->objects * OBJECT_BYTES + s->arrays * ARRAY_BYTES + s->commas * VALUE_BYTES;
     if (bytes <= KP_JSON_MEMORY_MAX) return KP_OK;
-    return kp_fail(err, KP_INPUT, "JSON text with %s objects, %s arrays and %s values needs too much memory",
+    return kp_fail(err, KP_INPUT,
+                   "JSON text with %s objects, %s arrays and %s values needs too much memory",
                    kp_count_text(s->objects).s, kp_count_text(s->arrays).s,
                    kp_count_text(s->commas).s);
 }
@@ -105,7 +106,8 @@ static char *without_words(const scan *s, size_t *ret_len)
             copy[to++] = c;
             c = s->text[++i];
         } else if (c == '"') in_string = !in_string;
-        else if (!in_string && (c == 'N' || c == 'I' || c == '-')) word = word_at(s->text, s->len, i);
+        else if (!in_string && (c == 'N' || c == 'I' || c == '-'))
+            word = word_at(s->text, s->len, i);
         if (!word) {
             copy[to++] = c;
             continue;
@@ -186,7 +188,8 @@ static kp_status syntax_error(const scan *s, size_t end, json_error_t *e, kp_err
     }
     kp_short there = piece(s->text + start, end > start ? end - start : end < s->len);
     if (code == json_error_invalid_utf8) kp_fail(err, KP_INPUT, "invalid UTF-8: %s", there.s);
-    else if (code == json_error_duplicate_key) kp_fail(err, KP_INPUT, "key %s stands twice", there.s);
+    else if (code == json_error_duplicate_key)
+        kp_fail(err, KP_INPUT, "key %s stands twice", there.s);
     else if (code == json_error_numeric_overflow)
         kp_fail(err, KP_INPUT, "number %s is too large", there.s);
     else {

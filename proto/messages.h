@@ -4,9 +4,9 @@
  *
  * Plain structs; their field tables (types, units, docs) stand in proto/messages_*.c and
  * drive one codec (proto/schema.h) for MessagePack on the wire, --json, configs and docs.
- * Sections: options; summary; explain; plan; inventories; leases; verification; errors; the wire's requests, replies
- * and agent traffic. Absent values are as proto/schema.h says (NULL, NaN, UINT64_MAX, ...). Times
- * are int64 milliseconds since 1970 UTC inside, printed as RFC 3339 by KP_F_STR fields. */
+ * Sections: options; summary; explain; plan; inventories; leases; verification; errors; the
+ * wire's requests, replies and agent traffic. Absent values are as proto/schema.h says (NULL,
+ * NaN, UINT64_MAX, ...). Times are texts as RFC 3339 has them. */
 #ifndef KP_PROTO_MESSAGES_H
 #define KP_PROTO_MESSAGES_H
 

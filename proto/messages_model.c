@@ -28,13 +28,14 @@ const kp_schema kp_schema_assumption =
 
 #define T kp_categories
 static const kp_field categories_fields[] = {
-#define KP_CATEGORY_FIELD(name, field, doc) U64_AS(#field, bytes[KP_CAT_##name], REQ, "bytes: " doc),
+#define KP_CATEGORY_FIELD(name, field, doc)                                                        \
+    U64_AS(#field, bytes[KP_CAT_##name], REQ, "bytes: " doc),
     KP_CATEGORY_ROWS(KP_CATEGORY_FIELD)
 #undef KP_CATEGORY_FIELD
 };
 #undef T
 const kp_schema kp_schema_categories =
-    SCHEMA(kp_categories, categories_fields, "categories", "bytes by category; the sum is the peak");
+    SCHEMA(kp_categories, categories_fields, "categories", "bytes; the sum is the peak");
 
 /* ---- summary ---- */
 

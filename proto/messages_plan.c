@@ -207,7 +207,7 @@ static const kp_field plan_fields[] = {
     STRUCT(bound, &plan_bound, REQ, "how good the plan is at least"),
     STRUCT(search, &plan_search, REQ, "how it was found"),
     LIST(alternatives, &plan_alternative, REQ, "other plans, the best first"),
-    LIST(checks_todo, &kp_schema_check_spec, OPT, "what verification runs, one entry an op and cut"),
+    LIST(checks_todo, &kp_schema_check_spec, OPT, "what verification runs, an entry an op and cut"),
     U64(weight_bytes, OPT, "bytes of all weights: what covered is a share of"),
     PTR(lease, &plan_lease, OPT, "the reservation; only once stored"),
     STRUCT(verification, &plan_verification, REQ, "what verification said"),

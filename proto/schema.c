@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * What the engine knows of a field without reading or writing it: absent values, equality, docs,
- * paths. The walks are in schema_write.c and schema_read.c, the forms in mpack.c and json_codec.c. */
+ * paths. The walks are in schema_write.c and schema_read.c, the forms in mpack.c and
+ * json_codec.c. */
 #include "proto/codec.h"
 #include <math.h>
 

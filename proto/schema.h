@@ -76,7 +76,7 @@ typedef struct kp_field {
 } kp_field;
 
 struct kp_schema {
-    const char *name; /* "kplan.plan/1", or a part's name ("gpu"); a '/' makes it print "schema" first */
+    const char *name; /* "kplan.plan/1", or a part's ("gpu"); with a '/' JSON has "schema" first */
     const char *doc;
     uint32_t size; /* sizeof the struct */
     uint32_t n_fields; /* at most KP_FIELDS_MAX */
@@ -110,9 +110,9 @@ void kp_schema_init(const kp_schema *schema, void *value);
 /* Markdown table of the fields, the nested ones with their path ("layers[].name"), for docs. */
 void kp_schema_docs(const kp_schema *schema, kp_buf *out);
 
-/* The bounded, allocation-free scan of MessagePack: one value, depth <= KP_MPACK_DEPTH_MAX, every length within
- * the bytes that are there, no ext types, strings valid UTF-8, no bytes behind. KP_INPUT with the
- * byte offset. */
+/* The bounded, allocation-free scan of MessagePack: one value, depth <= KP_MPACK_DEPTH_MAX, every
+ * length within the bytes that are there, no ext types, text valid UTF-8 without zero bytes, no
+ * bytes behind. KP_INPUT with the byte offset. */
 kp_status kp_mpack_check(const void *bytes, size_t len, kp_err *err);
 
 #endif

@@ -50,7 +50,8 @@ static kp_status new_items(kp_reader *r, const kp_field *f, const kp_tok *tok, v
         KP_TRY(take_value(r, f, kp_field_item_type(f), &next, *ret, &item));
     }
     if (room) return KP_OK;
-    return kp_path_fail(path, KP_INPUT, r->err, "list of %u items does not fit into the message", tok->n);
+    return kp_path_fail(path, KP_INPUT, r->err, "list of %u items does not fit into the message",
+                            tok->n);
 }
 
 static kp_status take_items(kp_reader *r, const kp_field *f, char *items, uint32_t n,
@@ -59,7 +60,8 @@ static kp_status take_items(kp_reader *r, const kp_field *f, char *items, uint32
     for (uint32_t i = 0; i < n; i++) {
         kp_path item = {.up = path, .index = i};
         kp_tok tok = r->source->next(r->source);
-        KP_TRY(take_value(r, f, kp_field_item_type(f), &tok, items + i * kp_field_item_size(f), &item));
+        char *at = items + i * kp_field_item_size(f);
+        KP_TRY(take_value(r, f, kp_field_item_type(f), &tok, at, &item));
     }
     return KP_OK;
 }
@@ -91,8 +93,8 @@ static kp_status take_list(kp_reader *r, const kp_field *f, const kp_tok *tok, v
     if (tok->kind != (map ? KP_TOK_MAP : KP_TOK_LIST)) return kp_take_wrong(r, f->type, tok, path);
     if (f->type == KP_F_U32_ARRAY) {
         if (tok->n == f->n_items) return take_items(r, f, at, tok->n, path);
-        return kp_path_fail(path, KP_INPUT, r->err, "%u whole numbers expected, %u found", f->n_items,
-                            tok->n);
+        return kp_path_fail(path, KP_INPUT, r->err, "%u whole numbers expected, %u found",
+                            f->n_items, tok->n);
     }
     if (map && tok->n > KP_MAP_ITEMS_MAX)
         return kp_path_fail(path, KP_INPUT, r->err, "more than %d keys", KP_MAP_ITEMS_MAX);

@@ -180,7 +180,8 @@ static kp_status take_bytes(kp_reader *r, const kp_tok *tok, kp_bytes *ret, cons
     if (!bytes) return kp_nomem(r->err);
     *ret = (kp_bytes){.data = bytes, .len = tok->n};
     if (tok->n && !text) memcpy(bytes, tok->s, tok->n);
-    if (text && !base64(tok->s, tok->n, bytes, &ret->len)) return wrong(r, "base64 text", tok, path);
+    if (text && !base64(tok->s, tok->n, bytes, &ret->len))
+        return wrong(r, "base64 text", tok, path);
     return KP_OK;
 }
 

@@ -25,7 +25,8 @@ static size_t valid_front(const char *text, size_t len)
 static kp_status put_text(writer *w, const char *text, const kp_path *path)
 {
     size_t len = strlen(text), ok = valid_front(text, len);
-    if (len > UINT32_MAX / 4) return kp_path_fail(path, KP_INTERNAL, w->err, "text of 1 GiB or more");
+    if (len > UINT32_MAX / 4)
+        return kp_path_fail(path, KP_INTERNAL, w->err, "text of 1 GiB or more");
     if (ok == len) {
         w->sink->put(w->sink, &(kp_tok){.kind = KP_TOK_STR, .s = text, .n = (uint32_t)len});
         return KP_OK;

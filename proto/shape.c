@@ -81,6 +81,7 @@ kp_shape_str kp_shape_text(kp_shape shape, uint64_t batch)
         at += (size_t)(open ? snprintf(text.s + at, sizeof(text.s) - at, "%sNone", sep)
                             : snprintf(text.s + at, sizeof(text.s) - at, "%s%" PRIu64, sep, n));
     }
-    if (at < sizeof(text.s)) snprintf(text.s + at, sizeof(text.s) - at, shape.rank == 1 ? ",)" : ")");
+    const char *end = shape.rank == 1 ? ",)" : ")";
+    if (at < sizeof(text.s)) snprintf(text.s + at, sizeof(text.s) - at, "%s", end);
     return text;
 }

@@ -238,7 +238,8 @@ kp_short kp_count_text(uint64_t n)
 
 kp_short kp_flops_text(double flops)
 {
-    static const char *const units[] = {"FLOP", "KFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP", "EFLOP"};
+    static const char *const units[] = {"FLOP", "KFLOP", "MFLOP", "GFLOP",
+                                        "TFLOP", "PFLOP", "EFLOP"};
     kp_short text;
     size_t u = 0;
     while (flops >= 999.5 && u + 1 < KP_LEN(units)) {
@@ -330,7 +331,8 @@ static unsigned distance(const char *a, const char *b)
         unsigned diagonal = row[0];
         row[0] = (unsigned)i;
         for (size_t j = 1; j <= nb; j++) {
-            unsigned change = diagonal + (tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]));
+            int ca = tolower((unsigned char)a[i - 1]), cb = tolower((unsigned char)b[j - 1]);
+            unsigned change = diagonal + (ca != cb);
             diagonal = row[j];
             unsigned shift = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
             row[j] = change < shift ? change : shift;

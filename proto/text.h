@@ -41,7 +41,7 @@ typedef struct kp_short {
 } kp_short;
 kp_short kp_size_text(uint64_t bytes);   /* "512 B", "16.0 KiB", "79.1 GiB" */
 kp_short kp_gib_text(uint64_t bytes);    /* "79.1" (GiB, one decimal, no unit) */
-kp_short kp_seconds_text(double s);      /* "12.3 us", "4.56 ms", "0.412 s", "5 min 05 s", "2 h 05 min" */
+kp_short kp_seconds_text(double s);      /* "12.3 us", "0.412 s", "5 min 05 s", "2 h 05 min" */
 kp_short kp_count_text(uint64_t n);      /* "4,194,304" */
 kp_short kp_flops_text(double flops);    /* "4.10 GFLOP" */
 kp_short kp_double_text(double v);       /* shortest text that reads back as v; JSON's form */
