@@ -84,17 +84,27 @@ kp_status kp_fleet_sane(const kp_node *node, kp_err *err)
     return KP_OK;
 }
 
-/* KP_CONFLICT if a live node other than `name` has one of these GPUs. */
-static kp_status gpus_unique(const kp_fleet *fleet, const kp_node *node, kp_err *err)
+static const kp_gpu *shared_gpu(const kp_node *a, const kp_node *b)
+{
+    for (uint32_t i = 0; i < a->n_gpus; i++)
+        for (uint32_t k = 0; k < b->n_gpus; k++)
+            if (!strcmp(a->gpus[i].uuid, b->gpus[k].uuid)) return &a->gpus[i];
+    return NULL;
+}
+
+/* KP_CONFLICT if another ready node, *ret_owner, has one of these GPUs. One that is silent has lost
+ * them: a card may have moved, or its agent may have a new name. */
+static kp_status gpus_unique(const kp_fleet *fleet, const kp_node *node, kp_fleet_node **ret_owner,
+                             kp_err *err)
 {
     for (size_t i = 0; i < fleet->n; i++) {
-        const kp_fleet_node *other = fleet->nodes[i];
-        if (!strcmp(other->name, node->name) || other->node.state == KP_NODE_GONE) continue;
-        for (uint32_t k = 0; k < other->node.n_gpus; k++)
-            for (uint32_t j = 0; j < node->n_gpus; j++)
-                if (!strcmp(other->node.gpus[k].uuid, node->gpus[j].uuid))
-                    return kp_fail(err, KP_CONFLICT, "node '%s': GPU '%s' is node '%s's",
-                                   node->name, node->gpus[j].uuid, other->name);
+        kp_fleet_node *other = fleet->nodes[i];
+        if (!strcmp(other->name, node->name) || other->node.state != KP_NODE_READY) continue;
+        const kp_gpu *gpu = shared_gpu(node, &other->node);
+        if (!gpu) continue;
+        if (ret_owner) *ret_owner = other;
+        return kp_fail(err, KP_CONFLICT, "node '%s': GPU '%s' is node '%s's", node->name, gpu->uuid,
+                       other->name);
     }
     return KP_OK;
 }
@@ -201,7 +211,7 @@ kp_status kp_fleet_hello(kp_fleet *fleet, double now_s, const kp_peer *peer,
         kp_hint(err, "stop it, or give this one another name with --node");
         return KP_CONFLICT;
     }
-    KP_TRY(gpus_unique(fleet, &report, err));
+    KP_TRY(gpus_unique(fleet, &report, ret_rival, err));
     if (!node) {
         KP_TRY(node_new(fleet, hello->node, &fresh, err));
         node = fleet->nodes[fleet->n++] = fresh;
@@ -225,6 +235,10 @@ kp_heard kp_fleet_heard(kp_fleet *fleet, double now_s, const kp_peer *peer, uint
             node = fleet->nodes[i];
     *ret_node = node;
     if (!node || session == 0 || node->node.state == KP_NODE_GONE) return KP_HEARD_UNKNOWN;
+    /* While it was silent, another may have come with its GPUs. */
+    if (node->node.state == KP_NODE_SUSPECT &&
+        gpus_unique(fleet, &node->node, NULL, NULL) != KP_OK)
+        return KP_HEARD_UNKNOWN;
     if (seq != UINT64_MAX && seq <= node->seq) {
         fleet->old++;
         return KP_HEARD_OLD;
@@ -243,7 +257,7 @@ kp_status kp_fleet_inventory(kp_fleet *fleet, kp_fleet_node *node, const kp_node
         return kp_fail(err, KP_INPUT, "node '%s' sent an inventory of '%s'", node->name,
                        inventory->name);
     KP_TRY(kp_fleet_sane(inventory, err));
-    KP_TRY(gpus_unique(fleet, inventory, err));
+    KP_TRY(gpus_unique(fleet, inventory, NULL, err));
     return node_set(fleet, node, inventory, node->node.state, err);
 }
 

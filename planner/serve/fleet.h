@@ -51,9 +51,9 @@ kp_status kp_fleet_restore(kp_fleet *fleet, const kp_nodes *nodes, kp_err *err);
 /* What an inventory may not be: KP_INPUT with the place. */
 kp_status kp_fleet_sane(const kp_node *node, kp_err *err);
 
-/* A HELLO. KP_INPUT: not sane. KP_CONFLICT: a GPU is another live node's, or the name is another
- * live agent's (*ret_rival is that node then, NULL otherwise): its peer may be dead without us
- * knowing; kp_fleet_lost and repeat if so. */
+/* A HELLO. KP_INPUT: not sane. KP_CONFLICT: the name is another live agent's, or a GPU is another
+ * ready node's; *ret_rival is that node (NULL otherwise). Its agent may be dead without us knowing:
+ * kp_fleet_lost and repeat if so. */
 kp_status kp_fleet_hello(kp_fleet *fleet, double now_s, const kp_peer *peer,
                          const kp_wire_hello *hello, kp_fleet_node **ret, kp_fleet_node **ret_rival,
                          kp_err *err);

@@ -93,6 +93,7 @@ void kp_verify_start(kp_daemon *d, kp_request *r); /* VERIFY_REQUEST */
 void kp_verify_job(kp_daemon *d, kp_request *r, kp_job *job);
 void kp_verify_run(kp_daemon *d, kp_request *r, bool sample); /* the request's plan, now */
 void kp_verify_tick(kp_daemon *d, kp_request *r, double now_s, bool probe);
+void kp_verify_abort(kp_daemon *d, kp_request *r, const char *why); /* its run, if one is on */
 /* RUN_READY and RUN_RESULT of a node. */
 void kp_verify_frame(kp_daemon *d, const char *node, const kp_frame *frame);
 

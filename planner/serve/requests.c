@@ -322,8 +322,7 @@ void kp_request_end_all(kp_daemon *d, const kp_err *why)
 {
     for (uint32_t i = 0; i < d->n_requests; i++) {
         kp_request *r = d->requests[i];
-        if (r->stage == KP_STAGE_VERIFY && r->have_run)
-            kp_run_fail(&r->run, "the planner ended");
+        if (r->stage == KP_STAGE_VERIFY) kp_verify_abort(d, r, "the planner ended");
         kp_request_refuse(d, r, why, NULL);
     }
 }

@@ -143,25 +143,39 @@ static void take_run(kp_daemon *d, kp_fleet_node *node, const kp_frame *frame)
     kp_verify_frame(d, node->name, frame);
 }
 
+/* No honest message is longer than its limit: 64 cards take 30 KB, a check 200 bytes. */
+#define HELLO_BYTES_MAX (1u << 20)
 static const struct {
     kp_wire_type type;
+    uint32_t bytes_max;
     void (*take)(kp_daemon *d, kp_fleet_node *node, const kp_frame *frame);
 } within[] = {
-    {KP_WIRE_HEARTBEAT, take_heartbeat},
-    {KP_WIRE_INVENTORY, take_inventory},
-    {KP_WIRE_RUN_READY, take_run},
-    {KP_WIRE_RUN_RESULT, take_run},
+    {KP_WIRE_HEARTBEAT, 4096, take_heartbeat},
+    {KP_WIRE_INVENTORY, HELLO_BYTES_MAX, take_inventory},
+    {KP_WIRE_RUN_READY, 4096, take_run},
+    {KP_WIRE_RUN_RESULT, 16u << 20, take_run},
 };
+
+static bool too_long(kp_daemon *d, const kp_frame *frame, uint32_t bytes_max)
+{
+    kp_err why = {0};
+    if (frame->envelope.payload.len <= bytes_max) return false;
+    kp_fail(&why, KP_INPUT, "%s of %u bytes, more than %u", kp_wire_name(frame->type),
+            frame->envelope.payload.len, bytes_max);
+    refuse(d, frame, &why);
+    return true;
+}
 
 bool kp_session_frame(kp_daemon *d, const kp_frame *frame)
 {
     if (frame->type == KP_WIRE_HELLO) {
-        take_hello(d, frame);
+        if (!too_long(d, frame, HELLO_BYTES_MAX)) take_hello(d, frame);
         return true;
     }
     size_t i = 0;
     while (i < KP_LEN(within) && within[i].type != frame->type) i++;
     if (i == KP_LEN(within)) return false;
+    if (too_long(d, frame, within[i].bytes_max)) return true;
     kp_fleet_node *node;
     uint64_t session = frame->envelope.session == UINT64_MAX ? 0 : frame->envelope.session;
     kp_heard heard = kp_fleet_heard(&d->fleet, kp_now_s(), &frame->peer, session,

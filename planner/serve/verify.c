@@ -74,6 +74,13 @@ static void abort_parts(kp_daemon *d, kp_request *r)
             kp_session_send(d, r->run.parts[i].node, KP_WIRE_RUN_ABORT, &msg, NULL);
 }
 
+void kp_verify_abort(kp_daemon *d, kp_request *r, const char *why)
+{
+    if (!r->have_run || r->run.state == KP_RUN_OVER) return;
+    kp_run_fail(&r->run, "%s", why);
+    abort_parts(d, r);
+}
+
 /* The check that decided, for the message. */
 static const kp_check *worst_check(const kp_verdict *verdict)
 {

@@ -148,15 +148,24 @@ typedef struct rival {
     const char *id;
 } rival;
 
-static int submit_body(void *arg)
+static int submit_as(rival *r, uint32_t nodes, bool verify)
 {
-    rival *r = arg;
     kp_err err = {0};
     kp_plan *plan;
-    const kp_wire_plan_request request = kp_service_request(r->service, "dense", 1, false);
+    const kp_wire_plan_request request = kp_service_request(r->service, "dense", nodes, verify);
     kp_status status = kp_service_submit(r->service, r->id, &request, &plan, &err);
     fprintf(stderr, "%s\n", status == KP_OK ? "won" : err.msg);
     return kp_status_exit(status);
+}
+
+static int submit_body(void *arg)
+{
+    return submit_as(arg, 1, false);
+}
+
+static int submit_both_body(void *arg)
+{
+    return submit_as(arg, 2, true);
 }
 
 Test(daemon, two_clients_for_the_last_gpus)
@@ -187,16 +196,8 @@ Test(daemon, killed_agent_makes_the_verdict_inconclusive)
     /* It cannot answer its RUN, so that it dies while the run is on. */
     kp_proc_signal(&s.agents[1], SIGSTOP);
     kp_plan *plan = NULL;
-    kp_wire_plan_request request = kp_service_request(&s, "dense", 2, true);
     rival r = {&s, "rq_1"};
-    (void)r;
-    kp_proc client;
-    {
-        const kp_path program = kp_program("kplan");
-        const char *argv[] = {program.s, "submit", "tests/data/models/dense.json", "--nodes", "2",
-                              "--server", s.endpoint, "--request-id", "rq_1", NULL};
-        client = kp_proc_start(&s.dir, "client", argv, NULL);
-    }
+    kp_proc client = kp_proc_fork(&s.dir, "client", submit_both_body, &r);
     cr_assert(kp_service_wait_said(&s, "by lease", 20), "no plan was committed");
     double killed_s = kp_now_s();
     kp_proc_kill(&s.agents[1]);
@@ -214,7 +215,57 @@ Test(daemon, killed_agent_makes_the_verdict_inconclusive)
     MUST(kp_service_plan(&s, leases->leases[0].plan, &plan, &err));
     cr_expect_eq(plan->verification.verdict, KP_VERDICT_INCONCLUSIVE);
     cr_expect_eq(plan->lease->state, KP_LEASE_RELEASED);
-    (void)request;
+    kp_service_stop(&s);
+}
+
+/* An agent that hangs: the deadline ends the run, and the answer comes before the client leaves. */
+static void note_progress(void *arg, const kp_wire_progress *progress)
+{
+    *(bool *)arg |= !strcmp(progress->text, "verifying");
+}
+
+Test(daemon, hanging_agent_runs_into_the_deadline)
+{
+    kp_service s = kp_service_start(2, "8xH100-80G", NULL);
+    kp_err err = {0};
+    kp_plan *plan;
+    bool told = false;
+    kp_proc_signal(&s.agents[1], SIGSTOP);
+    const kp_wire_plan_request request = kp_service_request(&s, "dense", 2, true);
+    kp_status status = kp_link_call(s.endpoint, 2, "rq_1", KP_WIRE_PLAN_REQUEST, &request, KP_WIRE_PLAN,
+                                    &s.arena, (void **)&plan, NULL, note_progress, &told, &err);
+    cr_expect_eq(status, KP_INCONCLUSIVE, "%s: %s", kp_status_name(status), err.msg);
+    cr_expect(strstr(err.msg, "could not be finished"), "%s", err.msg);
+    cr_expect(told, "no progress was told");
+    cr_expect_eq(kp_service_leases(&s)->leases[0].state, KP_LEASE_RELEASED);
+    /* The same request again gives the same refusal, from the store. */
+    cr_expect_eq(kp_service_submit(&s, "rq_1", &request, &plan, &err), KP_INCONCLUSIVE);
+    cr_expect(strstr(err.msg, "could not be finished"), "%s", err.msg);
+    kp_proc_signal(&s.agents[1], SIGCONT);
+    kp_service_stop(&s);
+}
+
+/* kpland is killed between commit and verdict: the repeated request goes on from there. */
+Test(daemon, verification_goes_on_after_a_kill)
+{
+    kp_service s = kp_service_start(2, "8xH100-80G", NULL);
+    kp_err err = {0};
+    kp_plan *plan;
+    kp_proc_signal(&s.agents[1], SIGSTOP);
+    rival r = {&s, "rq_1"};
+    kp_proc client = kp_proc_fork(&s.dir, "client", submit_both_body, &r);
+    cr_assert(kp_service_wait_said(&s, "by lease", 20), "no plan was committed");
+    kp_proc_kill(&s.daemon);
+    cr_expect_eq(kp_proc_wait(&client, 60), 75, "the outcome is not known");
+    kp_proc_signal(&s.agents[1], SIGCONT);
+    kp_service_start_daemon(&s);
+    cr_assert(kp_service_wait_nodes(&s, KP_NODE_READY, 2, 30));
+    const kp_wire_plan_request request = kp_service_request(&s, "dense", 2, true);
+    MUST(kp_service_submit(&s, "rq_1", &request, &plan, &err));
+    cr_expect_eq(plan->verification.verdict, KP_VERDICT_VERIFIED);
+    cr_expect_eq(plan->lease->state, KP_LEASE_HELD);
+    cr_expect_eq(plan->lease->fence, 1);
+    cr_expect_eq(kp_service_plans(&s)->n_plans, 1);
     kp_service_stop(&s);
 }
 

@@ -198,7 +198,7 @@ Test(fleet, a_gpu_is_in_one_live_node)
     kp_err err = {0};
     cr_assert_eq(hello(&f, 1, 1, "a", "be_1", 0, &a, &rival), KP_OK);
     cr_expect_eq(hello(&f, 1, 2, "b", "be_1", 7, &b, &rival), KP_CONFLICT);
-    cr_expect_null(rival);
+    cr_expect_eq(rival, a, "whose it is, so that it can be asked");
     cr_expect_eq(f.fleet.n, 1);
     cr_expect_eq(f.fleet.refused, 1);
     cr_assert_eq(hello(&f, 1, 2, "b", "be_1", 8, &b, &rival), KP_OK);
@@ -206,17 +206,18 @@ Test(fleet, a_gpu_is_in_one_live_node)
     cr_expect_eq(kp_fleet_inventory(&f.fleet, b, &stolen, &err), KP_CONFLICT);
     kp_node other = kp_test_node(&f.arena, "c", 16, 8);
     cr_expect_eq(kp_fleet_inventory(&f.fleet, b, &other, &err), KP_INPUT);
-    /* The node that had it is gone: the card moved. */
-    kp_fleet_tick(&f.fleet, 1);
-    for (double at_s = 2; at_s < 8; at_s += 0.5) {
-        kp_peer peer = peer_of(2);
-        kp_fleet_node *heard;
-        kp_fleet_heard(&f.fleet, at_s, &peer, b->session, UINT64_MAX, &heard);
-        kp_fleet_tick(&f.fleet, at_s);
-    }
-    cr_assert_eq(a->node.state, KP_NODE_GONE);
+    /* The node that had it is silent: the card moved, and cannot be in both when that one is back. */
+    kp_fleet_lost(&f.fleet, a);
     cr_expect_eq(kp_fleet_inventory(&f.fleet, b, &stolen, &err), KP_OK, "%s", err.msg);
     cr_expect_str_eq(b->node.gpus[0].uuid, "GPU-7");
+    kp_peer peer = peer_of(1);
+    kp_fleet_node *heard;
+    cr_expect_eq(kp_fleet_heard(&f.fleet, 2, &peer, a->session, UINT64_MAX, &heard), KP_HEARD_UNKNOWN);
+    cr_expect_eq(a->node.state, KP_NODE_SUSPECT);
+    cr_expect_eq(hello(&f, 2, 1, "a", "be_1", 0, &heard, &rival), KP_CONFLICT);
+    kp_fleet_lost(&f.fleet, b);
+    cr_expect_eq(kp_fleet_heard(&f.fleet, 2, &peer, a->session, UINT64_MAX, &heard), KP_HEARD_OK);
+    cr_expect_eq(a->node.state, KP_NODE_READY);
     teardown(&f);
 }
 

@@ -96,6 +96,8 @@ Test(wire, sessions_of_agents)
     cr_assert_eq(frame.type, KP_WIRE_RESYNC, "the living one is asked");
     frame = hello(&b, "b", "be_2", 7, 8);
     expect_error(&frame, "CONFLICT", "GPU 'GPU-7' is node 'a's");
+    frame = hear(&a);
+    cr_assert_eq(frame.type, KP_WIRE_RESYNC);
     frame = hello(&b, "b", "be_2", 100, 65);
     expect_error(&frame, "INPUT", "more than 64");
     frame = hello(&b, "b c", "be_2", 100, 8);
