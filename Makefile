@@ -97,11 +97,12 @@ fuzz: $(FUZZERS) ## run every fuzz target for FUZZ_S seconds
 	$(Q)sh tests/fuzz/run.sh $(FUZZ_S) $(FUZZERS)
 packages: ## install what is missing (Debian 12, root or sudo)
 	$(Q)sh tests/packages.sh configs/packages.txt
+JOBS = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 check: packages ## install, build and run everything that CI runs
-	$(Q)$(MAKE) --no-print-directory WERROR=1 all
-	$(Q)$(MAKE) --no-print-directory WERROR=1 fuzz FUZZ_S=10
-	$(Q)$(MAKE) --no-print-directory WERROR=1 asan
-	$(Q)$(MAKE) --no-print-directory WERROR=1 test
+	$(Q)$(MAKE) $(JOBS) --no-print-directory WERROR=1 all
+	$(Q)$(MAKE) $(JOBS) --no-print-directory WERROR=1 fuzz FUZZ_S=10
+	$(Q)$(MAKE) $(JOBS) --no-print-directory WERROR=1 asan
+	$(Q)$(MAKE) $(JOBS) --no-print-directory WERROR=1 test
 
 .PHONY: goldens bench demo packages format install clean help
 goldens: all ## compare all model files under DATA with their recorded facts
@@ -109,7 +110,7 @@ goldens: all ## compare all model files under DATA with their recorded facts
 bench: all ## seconds, counts and ratios on fixed cases, a line each
 	$(Q)python3 tests/bench.py $(B)
 demo: packages ## a cluster of four invented nodes: plan, lease, verify, store a real model
-	$(Q)$(MAKE) --no-print-directory all && sh tests/demo.sh $(B)
+	$(Q)$(MAKE) $(JOBS) --no-print-directory all && sh tests/demo.sh $(B)
 format: ## clang-format on all sources
 	$(Q)clang-format -i $(SRC) $(foreach r,$(ROOMS),$(wildcard $(r)/*.h)) $(wildcard tests/*/*.c)
 install: all ## install the three programs under DESTDIR/PREFIX/bin
