@@ -141,10 +141,24 @@ static kp_status resolve_batch(resolver *r)
                   fixed ? "the file's input shape" : "Keras's default (--batch)");
 }
 
+/* All inputs are bound and a size is still open: a layer whose shape the file leaves open. */
+static kp_status resolve_tensors(resolver *r)
+{
+    const kp_graph *g = r->graph;
+    for (uint32_t i = 0; i < g->n_tensors; i++) {
+        if (kp_shape_known(g->tensors[i].shape)) continue;
+        const kp_layer *layer = &g->layers[g->tensors[i].layer];
+        return kp_fail(r->err, KP_UNSUPPORTED,
+                       "layer '%.100s' (%.60s): its output is %s, and neither the file nor a rule says the open size",
+                       layer->path, layer->class_name, kp_shape_text(g->tensors[i].shape, 0).s);
+    }
+    return KP_OK;
+}
+
 static kp_status resolve_open(resolver *r)
 {
     const kp_graph *g = r->graph;
-    if (!g->n_open) return KP_OK;
+    if (!g->n_open) return resolve_tensors(r);
     char text[160] = "";
     size_t at = 0;
     for (uint32_t i = 0; i < g->n_open && at + 56 < sizeof(text); i++)

@@ -11,15 +11,15 @@ static const kp_said *find_said(const kp_spec_layer *spec, uint32_t call, uint32
     return NULL;
 }
 
-/* The file's shape as the tensors of this reading have it: batch and, where the first input was
- * open at the same place, what is known by now. */
+/* The file's shape as the tensors of this reading have it: batch and, where it is open, what the
+ * first input has at the same place (token ids become rows of an embedding: one axis more). */
 static kp_shape adopt(const kp_rule *rule, kp_shape said)
 {
     if (!rule->n_in || !rule->x[0].rank || !said.rank) return said;
     kp_shape x = rule->x[0];
     said.dim[0] = x.dim[0];
     said.per_sample = x.per_sample & 1;
-    for (unsigned i = 1; i < said.rank && said.rank == x.rank; i++)
+    for (unsigned i = 1; i < said.rank && i < x.rank; i++)
         if (said.dim[i] == KP_DIM_OPEN) said.dim[i] = x.dim[i];
     return said;
 }

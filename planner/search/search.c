@@ -118,6 +118,16 @@ static kp_status refuse(const outcome *out, kp_arena *arena, kp_refusal *ret_ref
     return kp_refuse(&out->ground, &least, arena, ret_refusal, err);
 }
 
+/* True if some op does work: views and inputs alone take no time on any cut. */
+static bool computes(const kp_graph *graph)
+{
+    for (uint32_t i = 0; i < graph->n_ops; i++) {
+        kp_op_kind kind = kp_op_rows[graph->ops[i].op].kind;
+        if (kind != KP_KIND_INPUT && kind != KP_KIND_VIEW) return true;
+    }
+    return false;
+}
+
 kp_status kp_search(const kp_search_request *request, kp_arena *arena, kp_plan *ret,
                     kp_refusal *ret_refusal, kp_err *err)
 {
@@ -127,6 +137,9 @@ kp_status kp_search(const kp_search_request *request, kp_arena *arena, kp_plan *
     outcome out;
     memset(&out, 0, sizeof(out));
     if (request->cluster->n_slots == 0) return kp_fail(err, KP_USAGE, "there is no GPU to plan for");
+    if (!computes(request->graph))
+        return kp_fail(err, KP_UNSUPPORTED, "'%.100s' computes nothing: its layers only reshape",
+                       request->graph->name);
     KP_TRY(kp_space_check(request, err));
     KP_TRY(kp_ground_chain(request, arena, &chain, err));
     if (part) KP_TRY(use_part(&chain, objective, arena, &out, err));
