@@ -35,19 +35,19 @@ static bool has_name(const kp_gpu_kind *kind, const char *name)
     return false;
 }
 
-/* The known name nearest to `name`, keys before aliases; NULL if none is near. */
+enum { NAMES_MAX = 1024 };
+
+/* The known name nearest to `name`, keys and aliases alike; NULL if none is near. */
 static const char *nearest(const kp_gpu_kinds *table, const char *name)
 {
-    for (uint32_t i = 0; i < table->n_gpus; i++) {
-        const char *key = table->gpus[i].key;
-        if (kp_nearest(name, &key, 1)) return key;
-    }
+    const char *names[NAMES_MAX];
+    size_t n = 0;
     for (uint32_t i = 0; i < table->n_gpus; i++) {
         const kp_gpu_kind *kind = &table->gpus[i];
-        const char *alias = kp_nearest(name, (const char *const *)kind->aliases, kind->n_aliases);
-        if (alias) return alias;
+        if (n < NAMES_MAX) names[n++] = kind->key;
+        for (uint32_t k = 0; k < kind->n_aliases && n < NAMES_MAX; k++) names[n++] = kind->aliases[k];
     }
-    return NULL;
+    return kp_nearest(name, names, n);
 }
 
 kp_status kp_gpu_find(const kp_gpu_kinds *table, const char *name, const kp_gpu_kind **ret,

@@ -7,17 +7,12 @@ const kp_shard_row *kp_sizes_row(const kp_sizes *sizes, uint32_t op)
     return kp_shard_find(sizes->graph->ops[op].op, (kp_cut)sizes->cuts[op]);
 }
 
-/* The axis of a weight that a row divides, or -1. Kernels are (..., in, out), those of einsum
- * layers (in, heads, width) or (heads, width, out): IN is their first axis, OUT the second where
- * the first is the input. */
-static int divided_axis(const kp_graph_op *op, const kp_weight *w, int8_t axis)
+/* Which axes a row divides (proto/shard.h): the one place that says it, for us and the verifier. */
+static kp_shard_axes axes_of(const kp_graph *g, const kp_graph_op *op, const kp_shard_row *row, uint32_t weight)
 {
-    int rank = w->shape.rank;
-    bool einsum = op->op == KP_OP_MATMUL && rank > 2;
-    if (!rank || axis == KP_AXIS_WHOLE) return -1;
-    if (axis == KP_AXIS_ROWS || rank == 1) return axis == KP_AXIS_IN && op->op == KP_OP_MATMUL ? -1 : 0;
-    if (axis == KP_AXIS_OUT) return op->attr.transposed_w ? 0 : einsum ? 1 : rank - 1;
-    return op->attr.transposed_w ? rank - 1 : einsum ? 0 : rank - 2;
+    kp_shape none = {0}, x = op->n_in ? g->tensors[op->in[0]].shape : none;
+    kp_shape w = weight == KP_NO ? none : g->weights[weight].shape;
+    return kp_shard_axes_of(row, x, w, g->tensors[op->out[0]].shape, op->attr.channels_first, op->attr.transposed_w);
 }
 
 static void set_axes(const kp_graph *g, const kp_sizes *sizes, uint8_t *axes)
@@ -25,29 +20,21 @@ static void set_axes(const kp_graph *g, const kp_sizes *sizes, uint8_t *axes)
     for (uint32_t i = 0; i < g->n_ops; i++) {
         const kp_graph_op *op = &g->ops[i];
         const kp_shard_row *row = kp_sizes_row(sizes, i);
-        if (!row) continue;
+        if (!row || !op->n_out) continue;
         for (uint32_t k = 0; k < op->n_weights; k++) {
             uint32_t w = op->weights[k];
-            int axis = divided_axis(op, &g->weights[w], row->weight_axis);
-            if (axis >= 0 && g->weights[w].shape.dim[axis] >= sizes->tp) axes[w] = (uint8_t)(axis + 1);
+            int axis = axes_of(g, op, row, w).w;
+            if (axis >= 0 && axis < g->weights[w].shape.rank) axes[w] = (uint8_t)(axis + 1);
         }
         /* Statistics that no op lists go with the layer's scale. */
         const kp_layer *layer = &g->layers[op->layer];
-        if (op->op != KP_OP_BATCHNORM || row->weight_axis != KP_AXIS_OUT) continue;
+        if (op->op != KP_OP_BATCHNORM || row->weight_axis == KP_AXIS_WHOLE) continue;
         for (uint32_t w = layer->first_weight; w < layer->first_weight + layer->n_weights; w++)
             if (g->weights[w].shape.rank == 1) axes[w] = 1;
     }
 }
 
 /* ---- tensors ---- */
-
-static unsigned channel_axis(const kp_sizes *sizes, const kp_tensor *tensor)
-{
-    const kp_graph_op *op = &sizes->graph->ops[tensor->op];
-    if (tensor->shape.rank < 2) return 0;
-    bool heads_first = op->op == KP_OP_ATTN_SCORES || (op->op == KP_OP_SOFTMAX && tensor->shape.rank == 4);
-    return op->attr.channels_first || heads_first ? 1 : tensor->shape.rank - 1u;
-}
 
 static kp_shape bound(const kp_sizes *sizes, kp_shape shape)
 {
@@ -66,7 +53,11 @@ static kp_shape divided(const kp_sizes *sizes, uint32_t tensor, bool local)
     kp_shape shape = bound(sizes, t->shape);
     const kp_shard_row *row = kp_sizes_row(sizes, t->op);
     if (!row || (local ? row->y_local : row->y) != KP_LAYOUT_CHANNEL || !shape.rank) return shape;
-    unsigned axis = channel_axis(sizes, t);
+    kp_shard_row as = *row;
+    as.y = KP_LAYOUT_CHANNEL; /* where it is divided before its collective */
+    const kp_graph_op *op = &sizes->graph->ops[t->op];
+    int axis = axes_of(sizes->graph, op, &as, op->n_weights ? op->weights[0] : KP_NO).y;
+    if (axis < 0 || axis >= shape.rank) return shape;
     shape.dim[axis] = (int64_t)kp_ceil_div((uint64_t)shape.dim[axis], sizes->tp);
     return shape;
 }

@@ -136,7 +136,7 @@ static void drop_needs(kp_taping *t, uint32_t op, bool own_output, bool others)
     const kp_graph_op *o = &t->graph->ops[op];
     uint32_t y = o->n_out ? t->keep.root[o->out[0]] : KP_NO;
     for (uint32_t i = t->keep.first_need[op]; i < t->keep.first_need[op + 1]; i++)
-        if (t->keep.needs[i] == y ? own_output : others) kp_tape_drop_value(t, t->keep.needs[i]);
+        if (t->keep.needs[i] == y ? own_output : others) kp_tape_drop_value(t, t->keep.needs[i], op);
 }
 
 static void drop_extras(kp_taping *t, uint32_t op)
@@ -155,16 +155,6 @@ static void take_extras(kp_taping *t, uint32_t op, kp_extra_when when)
         kp_taping_new b = {e->category, t->graph->ops[op].layer, op, e->what, e->shape, e->dtype, e->bytes};
         t->extra_stored[i] = kp_taping_take(t, &b, 1);
     }
-}
-
-static uint32_t product_space(kp_taping *t, uint32_t op)
-{
-    const kp_graph_op *o = &t->graph->ops[op];
-    bool product = o->op == KP_OP_MATMUL || o->op == KP_OP_ATTN_SCORES || o->op == KP_OP_ATTN_CONTEXT || o->op == KP_OP_RNN;
-    if (!t->profile->products_space || !product) return KP_NO;
-    kp_taping_new b = {KP_CAT_WORKSPACE, o->layer, KP_NO, "workspace of the product",
-                       NULL, KP_UINT8, t->profile->space_bytes};
-    return kp_taping_take(t, &b, 1);
 }
 
 static uint64_t need_bytes(const kp_taping *t, uint32_t op)
@@ -200,7 +190,7 @@ static void weighty_xla(kp_taping *t, uint32_t op, uint32_t key)
     }
     drop_needs(t, op, true, false);
     bool wait = waits(t, op, key);
-    uint32_t space = product_space(t, op);
+    uint32_t space = kp_tape_product_space(t, op);
     if (wait && !kp_taping_failed(t)) {
         kp_taping_hold(t, key, 1);
         t->waiting[t->n_waiting] = op;
@@ -284,8 +274,9 @@ static void begin(kp_taping *t)
         uint32_t root = t->keep.root[g->outputs[i]];
         if (!kp_keep_inside(&t->keep, g->tensors[root].op)) continue;
         kp_dtype dtype = t->profile->xla ? KP_FLOAT32 : g->tensors[root].dtype;
+        kp_taping_step(t, KP_PHASE_BACKWARD, g->tensors[root].op);
         if (wanted(t, root)) flow_to(t, root, take_gradient(t, root, KP_NO, "gradient of the output", dtype, 1));
-        if (t->keep.values[root].last == KP_NO) kp_tape_drop_value(t, root);
+        if (t->keep.values[root].last == KP_NO) kp_tape_drop_value(t, root, g->tensors[root].op);
     }
     for (uint32_t i = t->part->end_op; i < g->n_ops; i++)
         for (uint32_t k = 0; k < g->ops[i].n_in; k++) {
@@ -318,15 +309,15 @@ static void recompute(kp_taping *t, uint32_t from, uint32_t end)
     kp_taping_step(t, KP_PHASE_BACKWARD, from);
     for (uint32_t i = from; i < end; i++) kp_tape_forward_op(t, i, true);
     for (uint32_t i = from; i < end; i++)
-        for (uint32_t v = t->border[i]; v != KP_NO; v = t->next_border[v]) kp_tape_drop_value(t, v);
+        for (uint32_t v = t->border[i]; v != KP_NO; v = t->next_border[v]) kp_tape_drop_value(t, v, i);
 }
 
 void kp_tape_backward(kp_taping *t)
 {
     uint32_t first = t->part->first_op;
+    t->again = t->segment != NULL;
     kp_taping_step(t, KP_PHASE_BACKWARD, KP_NO);
     loss(t);
-    kp_taping_step(t, KP_PHASE_BACKWARD, KP_NO);
     begin(t);
     for (uint32_t end = t->part->end_op; end > first && !kp_taping_failed(t);) {
         uint32_t from = t->segment ? end : first;
@@ -337,7 +328,7 @@ void kp_tape_backward(kp_taping *t)
     }
     for (uint32_t i = t->n_waiting; i-- > 0;) {
         kp_taping_step(t, KP_PHASE_BACKWARD, t->waiting[i]);
-        uint32_t space = product_space(t, t->waiting[i]);
+        uint32_t space = kp_tape_product_space(t, t->waiting[i]);
         kp_tape_weight_grads(t, t->waiting[i]);
         kp_taping_drop(t, space);
         drop_needs(t, t->waiting[i], false, true);

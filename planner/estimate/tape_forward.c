@@ -4,11 +4,6 @@
  * their last reader, unless the backward pass reads them. */
 #include "planner/estimate/taping.h"
 
-static bool product(const kp_graph_op *op)
-{
-    return op->op == KP_OP_MATMUL || op->op == KP_OP_ATTN_SCORES || op->op == KP_OP_ATTN_CONTEXT || op->op == KP_OP_RNN;
-}
-
 /* The same buffer for the other micro-batches in flight: they stay until the step's end. */
 static void other_copies(kp_taping *t, kp_taping_new b)
 {
@@ -24,34 +19,44 @@ static void other_copies(kp_taping *t, kp_taping_new b)
     t->others[t->n_others++] = id;
 }
 
+/* Ops and values of one recomputed segment, or of the part without segments. */
+static bool own_segment(const kp_taping *t, uint32_t value, uint32_t op)
+{
+    return !t->segment || t->owner[value] == KP_NO || t->segment[t->owner[value]] == t->segment[op];
+}
+
 /* A value comes into memory: held once until its last forward reader, and by each backward pass
- * that reads it. With recomputed segments a value that crosses a border is held, besides, until
- * `owner`'s segment is recomputed; then it is there already and gets the other holders too. */
+ * that reads it. With recomputed segments a value that crosses a border is held until its own
+ * segment is recomputed: later segments find it there and neither hold nor drop it. When its
+ * segment is recomputed it is there already, and its own segment's readers take over. */
 static void take_value(kp_taping *t, uint32_t value, uint32_t owner, const char *what, bool training,
                        bool crosses)
 {
     const kp_value *v = &t->keep.values[value];
     uint32_t n = t->graph->n_tensors, tensor = value < n ? value : value - n;
-    uint32_t needs = training ? v->needs : 0;
+    uint32_t needs = !training ? 0 : t->segment ? t->own_needs[value] : v->needs;
+    bool border = t->segment && crosses, loss_read = t->again && v->last == KP_NO; /* its output */
+    uint32_t reading = (border && training) || loss_read ? 0 : 1;
     if (t->stored[value] != KP_NO) {
-        kp_taping_hold(t, t->stored[value], needs + 1);
+        kp_taping_hold(t, t->stored[value], needs + reading);
         return;
     }
-    bool border = t->segment && crosses && !training;
+    if (loss_read && !needs) return;
     kp_taping_new b = {needs || border ? KP_CAT_ACTIVATIONS : KP_CAT_TEMPORARY, t->graph->ops[owner].layer,
                        owner, what, &t->sizes.tensors[tensor], v->dtype, v->bytes};
-    t->stored[value] = kp_taping_take(t, &b, needs + 1 + border);
+    t->stored[value] = kp_taping_take(t, &b, needs + reading + (border && !training));
     if (!kp_taping_failed(t) && t->steps[t->n_steps - 1].phase == KP_PHASE_FORWARD) other_copies(t, b);
-    if (!border) return;
+    if (!border || training) return;
     t->next_border[value] = t->border[owner];
     t->border[owner] = value;
 }
 
-void kp_tape_drop_value(kp_taping *t, uint32_t value)
+void kp_tape_drop_value(kp_taping *t, uint32_t value, uint32_t op)
 {
     uint32_t id = t->stored[value];
+    if (id == KP_NO || (t->again && !own_segment(t, value, op))) return;
     kp_taping_drop(t, id);
-    if (id != KP_NO && !kp_taping_failed(t) && !t->refs[id]) t->stored[value] = KP_NO;
+    if (!kp_taping_failed(t) && !t->refs[id]) t->stored[value] = KP_NO;
 }
 
 static void take_extras(kp_taping *t, uint32_t op, bool training)
@@ -111,11 +116,13 @@ static uint32_t take_local(kp_taping *t, uint32_t op)
     return kp_taping_take(t, &b, 1);
 }
 
-static uint32_t take_space(kp_taping *t, const kp_graph_op *op)
+uint32_t kp_tape_product_space(kp_taping *t, uint32_t op)
 {
-    if (!t->profile->products_space || !product(op)) return KP_NO;
-    kp_taping_new b = {KP_CAT_WORKSPACE, op->layer, KP_NO, "workspace of the product",
-                       NULL, KP_UINT8, t->profile->space_bytes};
+    const kp_graph_op *o = &t->graph->ops[op];
+    bool loop = o->op == KP_OP_RNN && o->attr.cell != KP_CELL_CONV_LSTM;
+    bool product = o->op == KP_OP_MATMUL || o->op == KP_OP_ATTN_SCORES || o->op == KP_OP_ATTN_CONTEXT || loop;
+    if (!t->profile->products_space || !product) return KP_NO;
+    kp_taping_new b = {KP_CAT_WORKSPACE, o->layer, KP_NO, "workspace of the product", NULL, KP_UINT8, t->profile->space_bytes};
     return kp_taping_take(t, &b, 1);
 }
 
@@ -136,12 +143,12 @@ void kp_tape_forward_op(kp_taping *t, uint32_t op, bool training)
         if (v->written && o->op != KP_OP_INPUT) take_value(t, o->out[k], op, "output", training, crosses);
     }
     take_extras(t, op, training);
-    moment[2] = take_space(t, o);
+    moment[2] = kp_tape_product_space(t, op);
     for (size_t i = 0; i < KP_LEN(moment); i++) kp_taping_drop(t, moment[i]);
-    for (uint32_t v = t->ending[op]; v != KP_NO; v = t->next_ending[v]) kp_tape_drop_value(t, v);
+    for (uint32_t v = t->ending[op]; v != KP_NO; v = t->next_ending[v]) kp_tape_drop_value(t, v, op);
     for (uint32_t k = 0; k < o->n_in; k++) { /* copies are read by their backward passes alone */
         uint32_t copy = t->graph->n_tensors + t->keep.root[o->in[k]];
-        if (t->keep.values[copy].writer == op) kp_tape_drop_value(t, copy);
+        if (t->keep.values[copy].writer == op) kp_tape_drop_value(t, copy, op);
     }
     if (!training) drop_copies(t, o);
 }
@@ -160,6 +167,7 @@ static void receive(kp_taping *t, bool training)
 
 void kp_tape_forward(kp_taping *t)
 {
+    t->again = false;
     kp_taping_step(t, KP_PHASE_FORWARD, KP_NO);
     receive(t, !t->segment);
     for (uint32_t i = t->part->first_op; i < t->part->end_op; i++) kp_tape_forward_op(t, i, !t->segment);
@@ -170,9 +178,10 @@ void kp_tape_eval(kp_taping *t)
     uint32_t n = 2 * t->graph->n_tensors;
     for (uint32_t v = 0; v < n; v++) t->stored[v] = KP_NO;
     t->segment = NULL;
+    t->again = false;
     kp_taping_step(t, KP_PHASE_EVAL, KP_NO);
     receive(t, false);
     for (uint32_t i = t->part->first_op; i < t->part->end_op; i++) kp_tape_forward_op(t, i, false);
     for (uint32_t v = 0; v < n; v++)
-        if (t->stored[v] != KP_NO) kp_tape_drop_value(t, v);
+        if (t->stored[v] != KP_NO) kp_tape_drop_value(t, v, KP_NO);
 }

@@ -54,6 +54,9 @@ typedef struct kp_taping {
     uint32_t n_others;
     size_t cap_others;
     uint32_t *border, *next_border; /* of each op: values kept for its segment's recomputation */
+    uint32_t *owner, *own_needs; /* of each value: the op of the segment that recomputes it; backward
+                                    passes of that segment that read it */
+    bool again;             /* the backward pass with recomputed segments has begun */
     const uint32_t *segment; /* of each op: where its recomputed segment ends; NULL: none */
     bool *here;             /* weights of this part */
     bool together;          /* all gradients live until the update */
@@ -105,8 +108,10 @@ void kp_tape_eval(kp_taping *t);     /* the forward pass alone */
 
 /* One op's forward pass; training: what its backward pass reads stays. */
 void kp_tape_forward_op(kp_taping *t, uint32_t op, bool training);
-/* One holder less of a value. */
-void kp_tape_drop_value(kp_taping *t, uint32_t value);
+/* The workspace of a product that runs; KP_NO if the op is none. */
+uint32_t kp_tape_product_space(kp_taping *t, uint32_t op);
+/* One holder less of a value: the op that has read it. */
+void kp_tape_drop_value(kp_taping *t, uint32_t value, uint32_t op);
 /* The step that follows once a weight's gradient is there. */
 void kp_tape_weight_grads(kp_taping *t, uint32_t op);
 

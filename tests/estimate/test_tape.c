@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+#include "planner/search/cuts.h"
+#include "tests/estimate/fixture.h"
+#include <criterion/criterion.h>
+
+static const char *const models[] = {"models/dense.json", "models/cnn.json", "models/lstm.json",
+                                     "models/transformer.json", "apps/MobileNet.json", TWO_DENSE("false")};
+
+static const kp_strategy strategies[] = {
+    {.dp = 1, .tp = 1, .pp = 1, .zero = 0, .micro_batch = 32, .micro_batches = 1, .recompute = KP_RECOMPUTE_NONE},
+    {.dp = 1, .tp = 1, .pp = 1, .zero = 0, .micro_batch = 8, .micro_batches = 4, .recompute = KP_RECOMPUTE_NONE},
+    {.dp = 4, .tp = 1, .pp = 1, .zero = 1, .micro_batch = 8, .micro_batches = 1, .recompute = KP_RECOMPUTE_NONE},
+    {.dp = 4, .tp = 1, .pp = 1, .zero = 2, .micro_batch = 4, .micro_batches = 2, .recompute = KP_RECOMPUTE_NONE},
+    {.dp = 4, .tp = 1, .pp = 1, .zero = 3, .micro_batch = 8, .micro_batches = 1, .recompute = KP_RECOMPUTE_FULL},
+    {.dp = 1, .tp = 4, .pp = 1, .zero = 0, .micro_batch = 32, .micro_batches = 1, .recompute = KP_RECOMPUTE_NONE},
+    {.dp = 1, .tp = 2, .pp = 1, .zero = 0, .micro_batch = 32, .micro_batches = 1, .recompute = KP_RECOMPUTE_FULL},
+};
+
+/* Every buffer comes once, goes at most once and after it came; allocations of a step stand before
+ * its frees; after the backward pass nothing that was kept is left. */
+static void check_tape(const kp_tape *tape, const char *what)
+{
+    uint8_t *state = calloc(tape->n_buffers + 1, 1);
+    cr_assert(state != NULL);
+    uint32_t events = 0, wrong = 0, left = 0;
+    for (uint32_t i = 0; i < tape->n_steps; i++) {
+        const kp_tape_step *s = &tape->steps[i];
+        bool freed = false;
+        wrong += s->first_event != events;
+        for (uint32_t e = s->first_event; e < s->first_event + s->n_events; e++, events++) {
+            const kp_tape_event *event = &tape->events[e];
+            wrong += state[event->buffer] != (event->alloc ? 0 : 1) || (event->alloc && freed);
+            state[event->buffer]++;
+            freed |= !event->alloc;
+        }
+        bool end = s->phase == KP_PHASE_OPTIMIZER && (i == 0 || tape->steps[i - 1].phase == KP_PHASE_BACKWARD);
+        for (uint32_t b = 0; b < tape->n_buffers && end; b++)
+            left += state[b] == 1 && (tape->buffers[b].category == KP_CAT_ACTIVATIONS || tape->buffers[b].category == KP_CAT_TEMPORARY) &&
+                    tape->buffers[b].op != KP_NO;
+    }
+    cr_expect(events == tape->n_events && wrong == 0, "%s: %u events of %u, %u wrong", what, events, tape->n_events, wrong);
+    cr_expect_eq(left, 0, "%s: %u values are left after the backward pass", what, left);
+    free(state);
+}
+
+static void run(const char *model, kp_framework framework)
+{
+    fixture f;
+    fixture_init(&f);
+    f.options.framework = framework;
+    fixture_load(&f, model);
+    for (size_t i = 0; i < KP_LEN(strategies); i++) {
+        char what[96];
+        kp_err err = {0};
+        kp_tape tape;
+        uint64_t divided;
+        kp_part part = fixture_part(&f, strategies[i]);
+        kp_arena_mark mark = kp_arena_tell(&f.arena);
+        snprintf(what, sizeof(what), "%.30s, %s, strategy %zu", model, kp_framework_names[framework], i);
+        if (part.strategy.tp > 1) cr_assert_eq(kp_cuts_choose(f.graph, part.strategy.tp, 8, &f.arena, &part.cuts, &divided, &err), KP_OK);
+        cr_assert_eq(kp_tape_make(f.graph, &f.training, &part, &f.arena, &tape, &err), KP_OK, "%s: %s", what, err.msg);
+        check_tape(&tape, what);
+        part.in_flight = 3;
+        cr_assert_eq(kp_tape_make(f.graph, &f.training, &part, &f.arena, &tape, &err), KP_OK, "%s: %s", what, err.msg);
+        check_tape(&tape, what);
+        kp_arena_rewind(&f.arena, mark);
+    }
+    fixture_free(&f);
+}
+
+Test(tape, buffers_come_and_go)
+{
+    for (size_t m = 0; m < KP_LEN(models); m++)
+        for (int fw = KP_FW_KERAS_JAX; fw < KP_FW_COUNT; fw++) run(models[m], (kp_framework)fw);
+}
+
+/* Below the lowest trained weight nothing is kept and no gradient computed. */
+Test(tape, frozen_layers)
+{
+    fixture f;
+    kp_err err = {0};
+    kp_tape tape;
+    fixture_init(&f);
+    fixture_load(&f, TWO_DENSE("false"));
+    kp_part part = kp_part_whole(f.graph, &f.training);
+    cr_assert_eq(kp_tape_make(f.graph, &f.training, &part, &f.arena, &tape, &err), KP_OK);
+    for (uint32_t i = 0; i < tape.n_buffers; i++) {
+        const kp_tape_buffer *b = &tape.buffers[i];
+        bool first = b->layer != KP_NO && !strcmp(f.graph->layers[b->layer].path, "a");
+        if (!first) continue;
+        cr_expect_neq(b->category, KP_CAT_OPTIMIZER, "a frozen layer has slots");
+        cr_expect_neq(b->category, KP_CAT_GRADIENTS, "a frozen layer has gradients");
+    }
+    fixture_free(&f);
+}
+
+/* Sizes past an exbibyte are an error that names the layer, not a wrapped number. */
+Test(tape, too_big)
+{
+    static const char huge[] =
+        "{\"class_name\":\"Sequential\",\"config\":{\"name\":\"h\",\"layers\":["
+        "{\"class_name\":\"InputLayer\",\"config\":{\"name\":\"in\",\"batch_input_shape\":[null,1048576,1048576]}},"
+        "{\"class_name\":\"Dense\",\"config\":{\"name\":\"wide\",\"units\":65536}}]}}";
+    fixture f;
+    kp_err err = {0};
+    kp_tape tape;
+    fixture_init(&f);
+    f.options.batch = 4000000;
+    fixture_load(&f, huge);
+    kp_part part = kp_part_whole(f.graph, &f.training);
+    cr_expect_eq(kp_tape_make(f.graph, &f.training, &part, &f.arena, &tape, &err), KP_INPUT);
+    cr_expect(strstr(err.where, "layer '") != NULL && strstr(err.msg, "past an exbibyte"), "%s: %s", err.where, err.msg);
+    fixture_free(&f);
+}
