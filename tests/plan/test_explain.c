@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: MIT */
+#include "planner/plan/explain.h"
+#include "tests/lib/proc.h"
+#include <criterion/criterion.h>
+#include <jansson.h>
+#include <math.h>
+
+typedef struct fixture {
+    kp_arena arena;
+    kp_options options;
+    kp_gpu_kinds gpus;
+    char *text;
+    size_t len;
+    kp_explain x;
+} fixture;
+
+static void init(fixture *f, const char *file)
+{
+    char path[160];
+    kp_err err = {0};
+    memset(f, 0, sizeof(*f));
+    kp_arena_init(&f->arena, 0);
+    kp_schema_init(&kp_schema_options, &f->options);
+    cr_assert_eq(kp_gpu_table(&f->arena, &f->gpus, &err), KP_OK);
+    snprintf(path, sizeof(path), "tests/data/%.120s", file);
+    json_t *json = json_load_file(path, 0, NULL);
+    cr_assert(json != NULL, "%s", path);
+    f->text = json_dumps(json, JSON_COMPACT);
+    f->len = strlen(f->text);
+    json_decref(json);
+}
+
+static kp_status make(fixture *f, kp_err *err)
+{
+    kp_explain_request request = {f->text, f->len, "model.json", &f->options, &f->gpus};
+    return kp_explain_make(&request, &f->arena, &f->x, err);
+}
+
+static void explain(fixture *f)
+{
+    kp_err err = {0};
+    cr_assert_eq(make(f, &err), KP_OK, "%s: %s", err.where, err.msg);
+}
+
+static void done(fixture *f)
+{
+    kp_arena_release(&f->arena);
+    free(f->text);
+}
+
+static uint64_t layer_bytes(const kp_explain_layer *l)
+{
+    return l->weights_bytes + l->gradients_bytes + l->optimizer_bytes + l->activations_bytes;
+}
+
+static const kp_explain_culprit *culprit(const kp_explain *x, const char *layer)
+{
+    for (uint32_t i = 0; i < x->n_culprits; i++)
+        if (x->culprits[i].layer && !strcmp(x->culprits[i].layer, layer)) return &x->culprits[i];
+    return NULL;
+}
+
+/* What the facts support, with bytes and the arithmetic. */
+Test(explain, culprits)
+{
+    static const struct {
+        const char *file, *layer, *rule;
+        uint64_t least; /* bytes */
+        const char *says;
+    } rows[] = {
+        {"models/dense.json", "dense", "KP002", 4u * 4 * (1024u * 4096 + 4096), "kernel 1024 x 4096 = 16.0 MiB; x4 with its gradient and adam's 2 slots = 64.1 MiB"},
+        {"models/dense.json", "dense_1", "KP002", 4u * 4 * (4096u * 1024 + 1024), "kernel 4096 x 1024 = 16.0 MiB"},
+        {"models/cnn.json", "dense", "KP001", 4u * 4 * (14992384u * 10 + 10), "kernel 14992384 x 10 = 571.9 MiB"},
+        {"models/cnn.json", "conv2d", "KP003", 2ul * 32 * 254 * 254 * 64 * 4, "(32, 254, 254, 64) 504.0 MiB x 2"},
+        {"models/cnn.json", "conv2d_1", "KP003", 2ul * 32 * 252 * 252 * 128 * 4, "no stride or pooling before it"},
+        {"models/cnn.json", "conv2d_2", "KP003", 1ul * 32 * 250 * 250 * 256 * 4, "grows with the batch"},
+        {"models/cnn.json", "conv2d_4", "KP004", 2ul * 32 * 121 * 121 * 1024 * 4, "(32, 121, 121, 1024) 1.8 GiB x 2"},
+        {"models/lstm.json", "lstm", "KP007", 5ul * 512 * 32 * 256 * 4, "512 steps of 256 units"},
+        {"models/lstm.json", "lstm", "KP007", 0, "return_sequences keeps the output of every step"},
+        {"models/transformer.json", "head", "KP009", 0, "every position has a value for every word"},
+        {"models/transformer.json", "block0_attention", "KP008", 0, "they grow with the length squared"},
+    };
+    for (size_t i = 0; i < KP_LEN(rows); i++) {
+        fixture f;
+        init(&f, rows[i].file);
+        explain(&f);
+        const kp_explain_culprit *c = culprit(&f.x, rows[i].layer);
+        cr_expect(c != NULL, "row %zu: %s is no culprit", i, rows[i].layer);
+        if (c) {
+            cr_expect_str_eq(c->rule, rows[i].rule, "row %zu: %s", i, c->rule);
+            cr_expect(c->bytes >= rows[i].least && (double)c->bytes < 1.4 * (double)rows[i].least + 1e12 * !rows[i].least, "row %zu: %llu bytes", i, (unsigned long long)c->bytes);
+            cr_expect(strstr(c->message, rows[i].says) != NULL, "row %zu: %s", i, c->message);
+        }
+        done(&f);
+    }
+}
+
+static void check_order(const kp_explain *x, const char *what)
+{
+    uint64_t all = 0;
+    double shares = 0;
+    for (uint32_t i = 0; i < x->n_layers; i++) all += layer_bytes(&x->layers[i]);
+    for (uint32_t i = 0; i < x->n_layers; i++) {
+        shares += x->layers[i].share;
+        cr_expect(!i || layer_bytes(&x->layers[i - 1]) >= layer_bytes(&x->layers[i]), "%s: layer %u", what, i);
+        cr_expect(fabs(x->layers[i].share - (double)layer_bytes(&x->layers[i]) / (double)all) < 1e-9, "%s: share", what);
+    }
+    cr_expect(fabs(shares - 1) < 1e-6, "%s: shares %g", what, shares);
+    for (uint32_t i = 1; i < x->n_culprits; i++) cr_expect(x->culprits[i - 1].bytes >= x->culprits[i].bytes, "%s: culprit %u", what, i);
+    for (uint32_t i = 1; i < x->n_peak_tensors; i++) cr_expect(x->peak_tensors[i - 1].bytes >= x->peak_tensors[i].bytes, "%s: tensor %u", what, i);
+}
+
+static void check_numbers(const kp_explain *x, const char *what)
+{
+    uint64_t most = 0, host = 0;
+    cr_expect_eq(kp_categories_sum(&x->by_category), x->peak.bytes, "%s: categories", what);
+    for (uint32_t i = 0; i < x->n_phases; i++) most = kp_max_u64(most, x->phases[i].peak_bytes);
+    cr_expect_eq(most, x->peak.bytes, "%s: phases", what);
+    for (uint32_t i = 0; i < x->host.n_parts; i++) host += x->host.parts[i].bytes;
+    cr_expect_eq(host, x->host.peak_bytes, "%s: host", what);
+    cr_expect(x->peak.low_bytes <= x->peak.bytes && x->peak.bytes <= x->peak.high_bytes, "%s: bounds", what);
+    cr_expect_str_eq(x->assumptions[0].name, "framework", "%s: always the first", what);
+    cr_expect(x->n_culprits > 0 && x->n_remedies > 0, "%s: %u culprits, %u remedies", what, x->n_culprits, x->n_remedies);
+    for (uint32_t i = 0; i < x->n_remedies; i++) {
+        const kp_explain_remedy *r = &x->remedies[i];
+        cr_expect_eq(r->peak_after_bytes + r->saves_bytes, x->peak.bytes, "%s: %s", what, r->change);
+        cr_expect(r->saves_bytes > 0 && r->message && r->confidence, "%s: %s", what, r->change);
+    }
+}
+
+Test(explain, sums_and_order)
+{
+    static const char *const files[] = {"models/dense.json", "models/cnn.json", "models/lstm.json", "models/transformer.json",
+                                        "models/resnet50.json", "apps/EfficientNetB0.json"};
+    for (size_t i = 0; i < KP_LEN(files); i++)
+        for (int fw = KP_FW_KERAS_JAX; fw <= KP_FW_TORCH; fw++) {
+            fixture f;
+            char what[64];
+            init(&f, files[i]);
+            f.options.framework = (kp_framework)fw;
+            explain(&f);
+            snprintf(what, sizeof(what), "%s, %s", files[i], kp_framework_names[fw]);
+            check_order(&f.x, what);
+            check_numbers(&f.x, what);
+            done(&f);
+        }
+}
+
+/* Applies a remedy's change: flags to the options, "layer: key value instead of value" to the file. */
+static bool apply_flag(kp_options *o, const char *flag, const char *value)
+{
+    static const struct {
+        const char *flag;
+        size_t offset;
+    } numbers[] = {{"--dp", offsetof(kp_options, dp)}, {"--tp", offsetof(kp_options, tp)},
+                   {"--zero", offsetof(kp_options, zero)}, {"--grad-accum", offsetof(kp_options, grad_accum)}};
+    for (size_t i = 0; i < KP_LEN(numbers); i++)
+        if (!strcmp(flag, numbers[i].flag)) {
+            uint32_t n = (uint32_t)strtoul(value, NULL, 10);
+            memcpy((char *)o + numbers[i].offset, &n, sizeof(n));
+            return true;
+        }
+    if (!strcmp(flag, "--batch")) o->batch = strtoull(value, NULL, 10);
+    else if (!strcmp(flag, "--optimizer")) o->optimizer = value;
+    else if (!strcmp(flag, "--loss")) o->loss = value;
+    else if (!strcmp(flag, "--dtype-policy")) o->dtype_policy = value;
+    else if (!strcmp(flag, "--recompute")) o->recompute = strcmp(value, "full") ? KP_RECOMPUTE_AUTO : KP_RECOMPUTE_FULL;
+    else return false;
+    return true;
+}
+
+static bool apply_flags(fixture *f, const char *change)
+{
+    char *text = kp_arena_str(&f->arena, change);
+    for (char *at = text; *at;) {
+        char *flag = at, *value = strchr(at, ' ');
+        if (!value) return false;
+        *value++ = 0;
+        at = value + strcspn(value, " ");
+        if (*at) *at++ = 0;
+        if (!apply_flag(&f->options, flag, value)) return false;
+    }
+    return true;
+}
+
+static json_t *config_of(json_t *model, const char *layer, json_t **ret_layer)
+{
+    json_t *config = json_object_get(model, "config"), *layers = json_object_get(config, "layers"), *one;
+    size_t i;
+    json_array_foreach(layers, i, one)
+    {
+        json_t *c = json_object_get(one, "config");
+        if (strcmp(json_string_value(json_object_get(c, "name")), layer)) continue;
+        *ret_layer = one;
+        return c;
+    }
+    return NULL;
+}
+
+static bool apply_edit(fixture *f, const char *change)
+{
+    char layer[64] = "", key[32] = "", text[64] = "";
+    long long n = 0;
+    json_t *model = json_loads(f->text, 0, NULL), *object = NULL;
+    if (sscanf(change, "%63[^:]: %31s %lld", layer, key, &n) != 3) {
+        n = 0;
+        if (sscanf(change, "%63[^:]: %lld %31s", layer, &n, key) != 3 && sscanf(change, "%63[^:]: %63s instead", layer, text) != 2) return false;
+    }
+    json_t *config = config_of(model, layer, &object);
+    bool known = config != NULL;
+    if (!known) return false;
+    if (!strcmp(key, "units") || !strcmp(key, "filters")) json_object_set_new(config, key, json_integer(n));
+    else if (!strcmp(key, "strides")) json_object_set_new(config, "strides", json_pack("[II]", n, n));
+    else if (!strcmp(key, "steps")) json_array_set_new(json_object_get(config, "batch_shape"), 1, json_integer(n));
+    else if (!strncmp(text, "GlobalAveragePooling", 20)) json_object_set_new(object, "class_name", json_string(text));
+    else known = false;
+    free(f->text);
+    f->text = json_dumps(model, JSON_COMPACT);
+    f->len = strlen(f->text);
+    json_decref(model);
+    return known;
+}
+
+/* Every remedy's saving is the difference of two runs, to the byte. */
+Test(explain, savings_are_differences_of_two_runs)
+{
+    static const char *const files[] = {"models/dense.json", "models/cnn.json", "models/lstm.json", "models/transformer.json"};
+    static const char *const wanted[] = {"KP001", "KP002", "KP003", "KP004", "KP006", "KP007", "KP010", "KP011", "KP012", "KP013", "KP015", "KP016"};
+    bool seen[KP_LEN(wanted)] = {0};
+    for (size_t i = 0; i < KP_LEN(files); i++) {
+        fixture f;
+        init(&f, files[i]);
+        explain(&f);
+        for (uint32_t r = 0; r < f.x.n_remedies; r++) {
+            const kp_explain_remedy *remedy = &f.x.remedies[r];
+            fixture again;
+            init(&again, files[i]);
+            bool applied = remedy->change[0] == '-' ? apply_flags(&again, remedy->change) : apply_edit(&again, remedy->change);
+            cr_expect(applied, "%s: '%s' cannot be applied", files[i], remedy->change);
+            explain(&again);
+            cr_expect_eq(again.x.peak.bytes, f.x.peak.bytes - remedy->saves_bytes, "%s: %s: %llu, not %llu", files[i], remedy->change,
+                         (unsigned long long)again.x.peak.bytes, (unsigned long long)(f.x.peak.bytes - remedy->saves_bytes));
+            cr_expect_eq(again.x.verdict == KP_FIT_FITS, remedy->fits_after, "%s: %s", files[i], remedy->change);
+            for (size_t w = 0; w < KP_LEN(wanted); w++) seen[w] |= !strcmp(wanted[w], remedy->rule);
+            done(&again);
+        }
+        done(&f);
+    }
+    for (size_t w = 0; w < KP_LEN(wanted); w++) cr_expect(seen[w], "no model has a remedy %s", wanted[w]);
+}
+
+Test(explain, plan_options)
+{
+    static const struct {
+        const char *file;
+        uint32_t dp, tp, pp, zero;
+        kp_status want;
+        const char *says; /* an assumption's value, or the message */
+    } rows[] = {
+        {"models/transformer.json", UINT32_MAX, 4, UINT32_MAX, UINT32_MAX, KP_OK, "dp=1 tp=4 pp=1 zero=0, 1 x 32 samples, stage 1 of 1"},
+        {"models/resnet50.json", 4, UINT32_MAX, UINT32_MAX, 1, KP_OK, "dp=4 tp=1 pp=1 zero=1, 1 x 8 samples, stage 1 of 1"},
+        {"models/resnet50.json", 2, UINT32_MAX, 4, UINT32_MAX, KP_OK, "dp=2 tp=1 pp=4 zero=0, 4 x 4 samples, stage "},
+        {"models/dense.json", 5, UINT32_MAX, UINT32_MAX, UINT32_MAX, KP_USAGE, "a batch of 32 does not divide into --dp 5"},
+        {"models/dense.json", UINT32_MAX, 7, UINT32_MAX, UINT32_MAX, KP_USAGE, ""},
+        {"models/dense.json", UINT32_MAX, UINT32_MAX, 20, UINT32_MAX, KP_USAGE, "--pp 20: the model divides into fewer stages"},
+    };
+    for (size_t i = 0; i < KP_LEN(rows); i++) {
+        fixture f;
+        kp_err err = {0};
+        bool found = false;
+        init(&f, rows[i].file);
+        f.options.dp = rows[i].dp;
+        f.options.tp = rows[i].tp;
+        f.options.pp = rows[i].pp;
+        f.options.zero = rows[i].zero;
+        cr_expect_eq(make(&f, &err), rows[i].want, "row %zu: %s", i, err.msg);
+        for (uint32_t a = 0; a < f.x.n_assumptions; a++) found |= !strncmp(f.x.assumptions[a].value, rows[i].says, strlen(rows[i].says));
+        cr_expect(found || !strncmp(err.msg, rows[i].says, strlen(rows[i].says)), "row %zu: %s", i, err.msg);
+        if (rows[i].want == KP_OK) check_order(&f.x, rows[i].file);
+        if (rows[i].want == KP_OK) cr_expect_eq(kp_categories_sum(&f.x.by_category), f.x.peak.bytes);
+        done(&f);
+    }
+}
+
+/* The same question gives the same bytes. */
+Test(explain, same_twice)
+{
+    fixture a, b;
+    kp_buf x, y;
+    kp_err err = {0};
+    init(&a, "models/transformer.json");
+    init(&b, "models/transformer.json");
+    explain(&a);
+    explain(&b);
+    kp_buf_init(&x, 0);
+    kp_buf_init(&y, 0);
+    cr_assert_eq(kp_schema_print(&kp_schema_explain, &a.x, &x, &err), KP_OK);
+    cr_assert_eq(kp_schema_print(&kp_schema_explain, &b.x, &y, &err), KP_OK);
+    cr_expect(x.len == y.len && !memcmp(x.data, y.data, x.len));
+    kp_buf_release(&x);
+    kp_buf_release(&y);
+    done(&a);
+    done(&b);
+}
+
+Test(explain, printed_for_a_person)
+{
+    static const char *const lines[] = {
+        "conv_net: DOES NOT FIT: peak ", " on T4-16GB (", "Assumed\n  framework    keras-jax", "activations ", "past the card",
+        "Layer ", "KP001     2.2 GiB  dense: kernel 14992384 x 10", "saves ", "KP011  --dtype-policy mixed_float16 saves ",
+    };
+    fixture f;
+    kp_buf out;
+    init(&f, "models/cnn.json");
+    explain(&f);
+    kp_buf_init(&out, 0);
+    kp_explain_print(&f.x, 100, &out);
+    for (size_t i = 0; i < KP_LEN(lines); i++) cr_expect(strstr(kp_buf_text(&out), lines[i]) != NULL, "'%s' is not in\n%s", lines[i], kp_buf_text(&out));
+    kp_buf_release(&out);
+    done(&f);
+}
+
+/* Every allocation may fail: a status, nothing lost. */
+Test(explain, allocation_fails)
+{
+    fixture f;
+    kp_status status = KP_NOMEM;
+    init(&f, "models/dense.json");
+    for (uint64_t n = 1; status == KP_NOMEM; n += 1 + n / 16) {
+        kp_err err = {0};
+        kp_arena_mark mark = kp_arena_tell(&f.arena);
+        f.arena.fail_call = f.arena.calls + n;
+        status = make(&f, &err);
+        cr_expect(status == KP_OK || (status == KP_NOMEM && err.code == KP_NOMEM), "allocation %llu: %d %s", (unsigned long long)n, status, err.msg);
+        kp_arena_rewind(&f.arena, mark);
+    }
+    cr_expect_eq(status, KP_OK);
+    done(&f);
+}
