@@ -125,31 +125,37 @@ static bool any(const suspect *s)
 
 /* ---- words ---- */
 
-/* "kernel (1024, 4096) = 16.0 MiB, x4 with gradient and adam's slots = 64.0 MiB" */
-static void say_states(const suspect *s, kp_buf *out)
+static const kp_weight *largest_weight(const suspect *s)
 {
-    const kp_graph *g = s->look->graph;
-    const kp_weight *largest = NULL;
+    const kp_weight *largest = NULL, *all = s->look->graph->weights;
     uint64_t most = 0;
     for (uint32_t w = s->layer->first_weight; w < s->layer->first_weight + s->layer->n_weights; w++) {
-        uint64_t elems = kp_shape_elems(g->weights[w].shape, 1);
+        uint64_t elems = kp_shape_elems(all[w].shape, 1);
         if (elems <= most) continue;
         most = elems;
-        largest = &g->weights[w];
+        largest = &all[w];
     }
-    if (!largest) return;
-    const char *slash = strrchr(largest->path, '/');
-    kp_buf_fmt(out, "%s ", slash ? slash + 1 : largest->path);
-    for (unsigned i = 0; i < largest->shape.rank; i++)
-        kp_buf_fmt(out, "%s%lld", i ? " x " : "", (long long)largest->shape.dim[i]);
-    kp_buf_fmt(out, " = %s", kp_size_text(most * kp_dtype_bytes(largest->dtype)).s);
-    double times = s->bytes->weights ? (double)states(s->bytes) / (double)s->bytes->weights : 0;
-    if (times > 1.005)
-        kp_buf_fmt(out, ", x%.3g with %s%s%s = %s", times, s->bytes->gradients ? "its gradient" : "",
-                   s->bytes->gradients && s->bytes->optimizer ? " and " : "",
-                   s->bytes->optimizer ? kp_optimizer_names[s->look->training.optimizer] : "",
-                   kp_size_text(states(s->bytes)).s);
-    if (s->bytes->optimizer) kp_buf_str(out, s->bytes->optimizer > s->bytes->weights ? " (its slots)" : " (its slot)");
+    return largest;
+}
+
+/* "kernel 1024 x 4096 = 16.0 MiB; x4 with its gradient and adam's 2 slots = 64.0 MiB" */
+static void say_states(const suspect *s, kp_buf *out)
+{
+    const kp_weight *w = largest_weight(s);
+    if (!w || !s->bytes->weights) return;
+    const char *slash = strrchr(w->path, '/');
+    uint64_t bytes = kp_shape_elems(w->shape, 1) * kp_dtype_bytes(w->dtype);
+    kp_buf_fmt(out, "%s ", slash ? slash + 1 : w->path);
+    for (unsigned i = 0; i < w->shape.rank; i++) kp_buf_fmt(out, "%s%lld", i ? " x " : "", (long long)w->shape.dim[i]);
+    kp_buf_fmt(out, " = %s", kp_size_text(bytes).s);
+    if (s->bytes->weights < bytes) kp_buf_fmt(out, ", of which this rank has %s", kp_size_text(s->bytes->weights).s);
+    double own = (double)s->bytes->weights, slots = (double)s->bytes->optimizer / own;
+    if (states(s->bytes) > s->bytes->weights) kp_buf_fmt(out, "; x%.3g with", (double)states(s->bytes) / own);
+    if (s->bytes->gradients) kp_buf_str(out, " its gradient");
+    if (s->bytes->optimizer)
+        kp_buf_fmt(out, "%s %s's %.3g slot%s", s->bytes->gradients ? " and" : "",
+                   kp_optimizer_names[s->look->training.optimizer], slots, slots > 1 ? "s" : "");
+    if (states(s->bytes) > s->bytes->weights) kp_buf_fmt(out, " = %s", kp_size_text(states(s->bytes)).s);
     kp_buf_str(out, ", whatever the batch");
 }
 
