@@ -58,10 +58,18 @@ static kp_op_call call_of(const run *r, kp_direction direction)
                         .w_at = r->w.at};
 }
 
+/* Between the steps of a long check. */
+static kp_status time_left(const run *r, kp_err *err)
+{
+    if (kp_now_s() < r->checker->deadline_s) return KP_OK;
+    return kp_fail(err, KP_INCONCLUSIVE, "the run's time was over in the middle of this check");
+}
+
 static kp_status forward(run *r, kp_difference *diff, double *ret_s, kp_err *err)
 {
     const kp_flow *f = &r->flow;
     kp_mem whole_x;
+    KP_TRY(time_left(r, err));
     KP_TRY(load(r, KP_DATA_X, f->x, &whole_x, err));
     if (r->p->has_w) KP_TRY(load(r, KP_DATA_W, f->w, &r->w, err));
     KP_TRY(kp_mover_alloc(&r->mover, kp_block_elems(f->y_local), &r->y_local, err));
@@ -82,6 +90,7 @@ static kp_status backward(run *r, kp_difference *diff, double *ret_s, kp_err *er
     const kp_flow *f = &r->flow;
     const kp_problem *p = r->p;
     kp_mem dy, dx = {0}, dw = {0};
+    KP_TRY(time_left(r, err));
     KP_TRY(load(r, KP_DATA_DY, f->y, &r->dy, err));
     if (p->has_dx) KP_TRY(kp_mover_alloc(&r->mover, kp_block_elems(f->x_used), &dx, err));
     if (p->has_w) KP_TRY(kp_mover_alloc(&r->mover, kp_block_elems(f->w), &dw, err));

@@ -18,6 +18,7 @@ typedef struct kp_checker {
     kp_channel *channel;
     uint32_t rank; /* of the plan */
     uint64_t seed, shape_limit;
+    double deadline_s;        /* on the clock of kp_now_s: nothing is begun after it */
     const kp_shard_row *rows; /* the table that is proved; kp_shard_rows but for tests */
     size_t n_rows;
 } kp_checker;

@@ -48,6 +48,14 @@ static const kp_check *same_before(const walker *w, uint32_t i)
     return NULL;
 }
 
+/* Why nothing more is begun; NULL if there is no reason. */
+static const char *reason_to_stop(const walker *w)
+{
+    kp_err why = {0};
+    if (kp_channel_check(w->checker.channel, &why) != KP_OK) return kp_arena_str(w->arena, why.msg);
+    return kp_now_s() < w->checker.deadline_s ? NULL : "the run's time was over before";
+}
+
 static void run_check(walker *w, uint32_t i)
 {
     const kp_check_spec *spec = &w->walk->run->checks[i];
@@ -56,14 +64,14 @@ static void run_check(walker *w, uint32_t i)
     if (!kp_check_prepare(&w->checker, spec, i, job)) return;
     w->reduced |= job->reduced;
     const kp_check *old = job->err.code == KP_OK ? same_before(w, i) : NULL;
-    const char *broken = kp_channel_broken(w->checker.channel);
+    const char *stop = job->err.code == KP_OK && !old ? reason_to_stop(w) : NULL;
     if (old) {
         for (int d = 0; d < KP_DIRECTION_COUNT; d++) {
             rows[d] = old[d];
             rows[d].layer = spec->layer;
         }
-    } else if (broken && job->err.code == KP_OK) {
-        kp_check_fill(spec, KP_CHECK_INCONCLUSIVE, kp_arena_str(w->arena, broken), rows);
+    } else if (stop) {
+        kp_check_fill(spec, KP_CHECK_INCONCLUSIVE, stop, rows);
     } else {
         kp_check_run(&w->checker, job, w->arena, rows);
     }
@@ -256,6 +264,7 @@ kp_status kp_walk_run(const kp_walk *walk, kp_arena *arena, kp_wire_run_result *
                 .checker = {.rank = walk->rank,
                             .seed = run->seed,
                             .shape_limit = run->shape_limit,
+                            .deadline_s = limits_of(walk).exec_s,
                             .rows = walk->rows ? walk->rows : kp_shard_rows,
                             .n_rows = walk->rows ? walk->n_rows : kp_shard_n_rows}};
     kp_schema_init(kp_wire_schema(KP_WIRE_RUN_RESULT), ret);

@@ -258,8 +258,9 @@ kp_nccl_result ncclGetUniqueId(kp_nccl_id *id)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     memset(id, 0, sizeof(*id));
-    snprintf(id->internal, sizeof(id->internal), "/kplan-standin-%ld-%d-%ld", (long)getpid(),
-             atomic_fetch_add(&count, 1), now.tv_nsec);
+    const char *tag = getenv("KP_STANDIN_TAG");
+    snprintf(id->internal, sizeof(id->internal), "/kplan-standin-%.8s-%ld-%d-%ld", tag ? tag : "",
+             (long)getpid(), atomic_fetch_add(&count, 1), now.tv_nsec);
     return KP_ncclSuccess;
 }
 
