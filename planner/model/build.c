@@ -116,6 +116,18 @@ static kp_status gather(walk *w, const kp_ref *refs, uint32_t n, uint32_t **ret)
     return KP_OK;
 }
 
+/* The type of an operation's result: the widest float among its operands, else the first's. */
+static kp_dtype common_dtype(const kp_rule *rule, const uint32_t *in, uint32_t n)
+{
+    kp_dtype found = n ? kp_rule_dtype(rule, in[0]) : KP_FLOAT32;
+    for (uint32_t i = 1; i < n; i++) {
+        kp_dtype dtype = kp_rule_dtype(rule, in[i]);
+        if (!kp_dtype_is_float(dtype)) continue;
+        if (!kp_dtype_is_float(found) || kp_dtype_bytes(dtype) > kp_dtype_bytes(found)) found = dtype;
+    }
+    return found;
+}
+
 /* Divides a call's tensors into data and the rest. */
 static kp_status set_inputs(kp_rule *rule, const kp_spec_call *call, const uint32_t *args)
 {
@@ -127,6 +139,7 @@ static kp_status set_inputs(kp_rule *rule, const kp_spec_call *call, const uint3
         in[rule->n_in] = args[i];
         x[rule->n_in++] = kp_rule_shape(rule, args[i]);
     }
+    if (kp_row_is_math(rule->row)) rule->compute = common_dtype(rule, in, rule->n_in);
     rule->call = call;
     rule->args = args;
     rule->in = in;

@@ -11,7 +11,7 @@ typedef struct reading {
     kp_reader *reader;
     const kp_layer_row *row;
     const kp_cfg_field *field;
-    const char *key;    /* as the file has it */
+    const char *key;
     json_t *json;       /* not null */
     void *at;
     kp_err *err;
@@ -143,6 +143,23 @@ static kp_status read_pads(const reading *r)
     return KP_OK;
 }
 
+/* keras.ops.pad: a pair an axis, to two lists: dims and boundaries. */
+static kp_status read_pairs(const reading *r)
+{
+    kp_layer_cfg *cfg = (kp_layer_cfg *)(void *)((char *)r->at - r->field->offset);
+    json_t *list = kp_json_list(r->json);
+    size_t n = json_array_size(list);
+    if (!list || n > KP_RANK_MAX) return wrong(r, r->json, "a list of at most 8 pairs");
+    cfg->dims = cfg->boundaries = (kp_ints){.given = true, .n = (uint32_t)n};
+    for (size_t i = 0; i < n; i++) {
+        int32_t pair[2];
+        KP_TRY(read_pair(r, json_array_get(list, i), pair));
+        cfg->dims.v[i] = pair[0];
+        cfg->boundaries.v[i] = pair[1];
+    }
+    return KP_OK;
+}
+
 /* The index of a text among names; *ret untouched and false if it is none. */
 static bool one_of(const char *text, const char *const *names, int n, int *ret)
 {
@@ -261,6 +278,7 @@ static kp_status (*const readers[KP_CFG_TYPE_COUNT])(const reading *) = {
     [KP_CFG_NUM] = read_num,           [KP_CFG_TEXT] = read_text,
     [KP_CFG_ACTIVATION] = read_activation, [KP_CFG_WINDOW] = read_window,
     [KP_CFG_PADS] = read_pads,         [KP_CFG_PADDING] = read_padding,
+    [KP_CFG_PAIRS] = read_pairs,
     [KP_CFG_FORMAT] = read_format,     [KP_CFG_INTS] = read_ints,
     [KP_CFG_GIVEN] = read_given,       [KP_CFG_COUNT_OF] = read_count_of,
     [KP_CFG_MERGE] = read_merge,       [KP_CFG_LAYER] = read_layer,
@@ -303,10 +321,6 @@ kp_status kp_cfg_read(kp_reader *reader, const kp_layer_row *row, const json_t *
         reading r = {.reader = reader, .row = row, .field = field, .key = field->key,
                      .json = json_object_get(config, field->key),
                      .at = (char *)cfg + field->offset, .err = reader->err};
-        if (!r.json && field->alias) {
-            r.json = json_object_get(config, field->alias);
-            r.key = field->alias;
-        }
         if (r.json && json_is_null(r.json) && null_speaks(field->type)) {
             cfg->merge_mode = KP_MERGE_NONE;
             continue;

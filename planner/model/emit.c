@@ -88,18 +88,15 @@ static kp_status check_shape(const kp_rule *rule, kp_shape shape)
 kp_status kp_rule_y(kp_rule *rule, kp_shape shape)
 {
     KP_TRY(check_shape(rule, shape));
-    size_t cap = rule->cap_y;
-    if (!KP_GROW(rule->arena, rule->y, rule->n_y, cap)) return kp_nomem(rule->err);
-    rule->cap_y = (uint32_t)cap;
+    if (!KP_GROW_FROM_ONE(rule->arena, rule->y, rule->n_y, rule->cap_y)) return kp_nomem(rule->err);
     rule->y[rule->n_y++] = shape;
     return KP_OK;
 }
 
 kp_status kp_rule_out(kp_rule *rule, uint32_t tensor)
 {
-    size_t cap = rule->cap_out;
-    if (!KP_GROW(rule->arena, rule->out, rule->n_out, cap)) return kp_nomem(rule->err);
-    rule->cap_out = (uint32_t)cap;
+    if (!KP_GROW_FROM_ONE(rule->arena, rule->out, rule->n_out, rule->cap_out))
+        return kp_nomem(rule->err);
     rule->out[rule->n_out++] = tensor;
     return KP_OK;
 }

@@ -171,6 +171,8 @@ kp_status kp_keras_layer(kp_reader *reader, json_t *json, uint32_t index, kp_spe
     if (!ret->name || !ret->class_name) return kp_nomem(reader->err);
     if (++reader->depth > KP_NEST_MAX)
         return kp_fail(reader->err, KP_INPUT, "models are nested deeper than %d", KP_NEST_MAX);
+    if (++reader->n_layers > KP_LAYERS_MAX)
+        return kp_fail(reader->err, KP_INPUT, "the file has more than %u layers", KP_LAYERS_MAX);
     kp_status status = read_inside(reader, json, config, ret);
     reader->depth--;
     if (status != KP_OK && status != KP_NOMEM) kp_err_at(reader->err, "layer '%.60s'", ret->name);

@@ -28,9 +28,7 @@ static kp_status add_ref(taking *t, const char *name, int64_t call, int64_t tens
     if (call < 0 || tensor < 0 || call > INT32_MAX || tensor > INT32_MAX)
         return kp_fail(reader->err, KP_INPUT, "reads call %lld, output %lld of layer '%.80s'",
                        (long long)call, (long long)tensor, name);
-    size_t cap = *t->cap;
-    if (!KP_GROW(reader->arena, *t->refs, *t->n, cap)) return kp_nomem(reader->err);
-    *t->cap = (uint32_t)cap;
+    if (!KP_GROW_FROM_ONE(reader->arena, *t->refs, *t->n, *t->cap)) return kp_nomem(reader->err);
     kp_ref *ref = &(*t->refs)[(*t->n)++];
     *ref = (kp_ref){.layer = layer, .call = (uint32_t)call, .tensor = (uint32_t)tensor,
                     .arg = t->keyword ? KP_NO : t->arg};
@@ -62,16 +60,14 @@ static kp_status keep_said(taking *t, json_t *config, const kp_ref *ref)
     kp_spec_layer *from = &t->model->layers[ref->layer];
     json_t *shape = json_object_get(config, "shape");
     const char *dtype = json_string_value(json_object_get(config, "dtype"));
-    for (uint32_t i = 0; i < from->n_said; i++)
-        if (from->said[i].call == ref->call && from->said[i].tensor == ref->tensor) return KP_OK;
-    kp_said said = {.call = ref->call, .tensor = ref->tensor, .dtype = KP_FLOAT32};
+    kp_said said = {.call = ref->call, .tensor = ref->tensor, .seen = from->n_said,
+                    .dtype = KP_FLOAT32};
     if (!kp_json_list(shape) || json_array_size(kp_json_list(shape)) == 0) return KP_OK;
     uint64_t batch;
     KP_TRY(kp_keras_shape(shape, "shape", &said.shape, &batch, reader->err));
     if (dtype) kp_dtype_from_name(dtype, &said.dtype);
-    size_t cap = from->cap_said;
-    if (!KP_GROW(reader->arena, from->said, from->n_said, cap)) return kp_nomem(reader->err);
-    from->cap_said = (uint32_t)cap;
+    if (!KP_GROW_FROM_ONE(reader->arena, from->said, from->n_said, from->cap_said))
+        return kp_nomem(reader->err);
     from->said[from->n_said++] = said;
     return KP_OK;
 }
@@ -272,6 +268,7 @@ kp_status kp_keras_calls(kp_reader *reader, json_t *config, kp_spec_model *model
         if (status == KP_INPUT) kp_err_at(reader->err, "layer '%.60s'", model->layers[i].name);
         KP_TRY(status);
     }
+    for (uint32_t i = 0; i < model->n_layers; i++) kp_spec_sort_said(&model->layers[i]);
     KP_TRY(read_outputs(&t, config));
     KP_TRY(read_inputs(&t, config));
     return t.old ? renumber(reader, model) : KP_OK;

@@ -3,17 +3,10 @@
  * The layer table. One row a Keras class, sorted by name; the configuration keys of classes that
  * share them are one schema. Source of the rules: keras/src/layers at 3.16. */
 #include "planner/model/rows.h"
+#include "planner/model/schema.h"
 #include <math.h>
 
 /* clang-format off */
-#define NEED(type, member, key)              {key, NULL, KP_CFG_##type, true, offsetof(kp_layer_cfg, member), 0}
-#define MAY(type, member, key, fallback)     {key, NULL, KP_CFG_##type, false, offsetof(kp_layer_cfg, member), fallback}
-#define INSIDE(type, key)                    {key, NULL, KP_CFG_##type, true, 0, 0}
-#define INSIDE_MAY(type, key)                {key, NULL, KP_CFG_##type, false, 0, 0}
-#define SCHEMA(name, ...)                                                                          \
-    static const kp_cfg_field name##_fields[] = {__VA_ARGS__};                                     \
-    static const kp_cfg_schema name = {name##_fields, KP_LEN(name##_fields)}
-
 #define ACTIVATION(fallback)  MAY(ACTIVATION, activation, "activation", KP_ACT_##fallback)
 #define BIAS                  MAY(BOOL, use_bias, "use_bias", 1)
 #define LORA                  MAY(INT, lora_rank, "lora_rank", 0)
@@ -91,9 +84,6 @@ SCHEMA(cfg_stft, NEED(INT, rows, "frame_length"), MAY(INT, count, "frame_step", 
 SCHEMA(cfg_wrapper, INSIDE(LAYER, "layer"));
 SCHEMA(cfg_upsample, MAY(WINDOW, size, "size", 2), FORMAT);
 
-#define ANY UINT8_MAX
-#define OP(name)  KP_OP_##name
-#define ACT(name) KP_ACT_##name
 #define SAME(class_name, cfg, op)  {class_name, 0, OP(op), 1, 1, cfg, kp_shape_same, NULL, kp_lower_same}
 #define VIEW(class_name)           {class_name, 0, 0, 1, 1, NULL, kp_shape_same, NULL, kp_lower_view}
 #define FUNCTION(class_name, cfg, act) {class_name, 0, ACT(act), 1, 1, cfg, kp_shape_same, NULL, kp_lower_activation}
@@ -134,7 +124,7 @@ const kp_layer_row kp_layer_rows[] = {
     POOL("AveragePooling3D", 3, POOL_AVG),
     {"BatchNormalization", 0, 0, 1, 1, &cfg_batchnorm, kp_shape_same, kp_weights_batchnorm, kp_lower_batchnorm},
     {"Bidirectional", 0, 0, 1, 1, &cfg_bidirectional, NULL, NULL, kp_lower_bidirectional},
-    {"CategoryEncoding", 0, OP(MATH), 1, 2, &cfg_encoding, kp_shape_encoding, NULL, kp_lower_same},
+    {"CategoryEncoding", 0, 0, 1, 2, &cfg_encoding, kp_shape_encoding, NULL, kp_lower_encoding},
     RESIZE("CenterCrop", PAD),
     {"Concatenate", 0, 0, 1, ANY, &cfg_axis, kp_shape_concat, NULL, kp_lower_concat},
     AUGMENT("ContrastLimitedAdaptiveHistogramEqualization"),
@@ -150,11 +140,12 @@ const kp_layer_row kp_layer_rows[] = {
     CROP("Cropping1D", 1),
     CROP("Cropping2D", 2),
     CROP("Cropping3D", 3),
+    MERGE("CustomScaleLayer", ADD),
     AUGMENT("CutMix"),
     {"Dense", 0, 0, 1, 1, &cfg_dense, kp_shape_dense, kp_weights_dense, kp_lower_dense},
     DEPTHWISE("DepthwiseConv1D", 1),
     DEPTHWISE("DepthwiseConv2D", 2),
-    {"Discretization", 0, OP(MATH), 1, 1, &cfg_discretization, kp_shape_discretization, NULL, kp_lower_same},
+    {"Discretization", 0, 1, 1, 1, &cfg_discretization, kp_shape_discretization, NULL, kp_lower_encoding},
     {"Dot", 0, 0, 2, 2, &cfg_dot, kp_shape_dot, NULL, kp_lower_dot},
     DROP("Dropout"),
     FUNCTION("ELU", NULL, ELU),
@@ -248,14 +239,6 @@ const kp_layer_row kp_layer_rows[] = {
 };
 const size_t kp_layer_n_rows = KP_LEN(kp_layer_rows);
 
-#define BINARY(class_name, op) {class_name, 0, OP(op), 1, 2, NULL, kp_shape_math_binary, NULL, kp_lower_merge}
-
-const kp_layer_row kp_math_rows[] = {
-    BINARY("Add", ADD),
-    BINARY("Multiply", MUL),
-    BINARY("Subtract", ADD),
-};
-const size_t kp_math_n_rows = KP_LEN(kp_math_rows);
 /* clang-format on */
 
 static int by_class(const void *key, const void *row)
@@ -272,5 +255,5 @@ const kp_layer_row *kp_row_find(const char *module, const char *class_name)
 
 bool kp_row_is_math(const kp_layer_row *row)
 {
-    return row >= kp_math_rows && row < kp_math_rows + kp_math_n_rows;
+    return row && row >= kp_math_rows && row < kp_math_rows + kp_math_n_rows;
 }

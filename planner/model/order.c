@@ -5,6 +5,17 @@
  * through: layer by layer, call by call. */
 #include "planner/model/spec.h"
 
+bool kp_grow_from_one(kp_arena *arena, void **items, uint32_t n, uint32_t *cap, size_t size)
+{
+    uint32_t more = *cap ? *cap * 2 : 1;
+    void *grown = more > *cap ? kp_arena_alloc(arena, more, size) : NULL;
+    if (!grown) return false;
+    if (n) memcpy(grown, *items, n * size);
+    *items = grown;
+    *cap = more;
+    return true;
+}
+
 /* ---- names ---- */
 
 static uint32_t hash_of(const char *text)

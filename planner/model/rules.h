@@ -52,13 +52,13 @@ struct kp_layer_cfg {
 
 typedef enum kp_cfg_type {
     KP_CFG_INT, KP_CFG_BOOL, KP_CFG_NUM, KP_CFG_TEXT, KP_CFG_ACTIVATION, KP_CFG_WINDOW,
-    KP_CFG_PADS, KP_CFG_PADDING, KP_CFG_FORMAT, KP_CFG_INTS, KP_CFG_GIVEN, KP_CFG_COUNT_OF,
+    KP_CFG_PADS, KP_CFG_PAIRS, KP_CFG_PADDING, KP_CFG_FORMAT, KP_CFG_INTS, KP_CFG_GIVEN, KP_CFG_COUNT_OF,
     KP_CFG_MERGE, KP_CFG_LAYER, KP_CFG_LAYERS, KP_CFG_TYPE_COUNT
 } kp_cfg_type;
 
 /* One key of a configuration. */
 typedef struct kp_cfg_field {
-    const char *key, *alias; /* alias: an older name, or NULL */
+    const char *key;
     kp_cfg_type type;
     bool required;           /* absent or null is an error; else it is `fallback` */
     uint32_t offset;

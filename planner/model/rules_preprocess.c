@@ -46,6 +46,17 @@ kp_status kp_shape_discretization(kp_rule *rule)
     return encoded(rule, cfg->boundaries.n ? (int64_t)cfg->boundaries.n + 1 : cfg->units);
 }
 
+/* Numbers of bins are integers, everything else is in the layer's type. */
+kp_status kp_lower_encoding(kp_rule *rule)
+{
+    bool numbers = rule->row->variant && (!rule->cfg->text || mode_is(rule, "int"));
+    kp_new_op op = {.op = KP_OP_MATH, .in = rule->in, .n_in = rule->n_in, .out = rule->y[0],
+                    .has_dtype = true, .dtype = numbers ? KP_INT32 : rule->compute};
+    uint32_t out;
+    KP_TRY(kp_rule_op(rule, &op, &out));
+    return kp_rule_out(rule, out);
+}
+
 /* Steps of the signal to mel bands by hops. */
 kp_status kp_shape_mel(kp_rule *rule)
 {

@@ -13,7 +13,13 @@
 #include "planner/model/graph.h"
 #include <jansson.h>
 
-#define KP_NEST_MAX 32 /* models within models, layers within wrappers */
+#define KP_NEST_MAX   32      /* models within models, layers within wrappers */
+#define KP_LAYERS_MAX 65536u  /* of one file */
+
+/* KP_GROW for lists that mostly have one item: capacities 1, 2, 4, ... */
+#define KP_GROW_FROM_ONE(arena, items, n, cap)                                                     \
+    ((n) < (cap) || kp_grow_from_one((arena), (void **)&(items), (n), &(cap), sizeof(*(items))))
+bool kp_grow_from_one(kp_arena *arena, void **items, uint32_t n, uint32_t *cap, size_t size);
 
 typedef struct kp_spec_model kp_spec_model;
 
@@ -32,9 +38,11 @@ typedef struct kp_spec_call {
     json_t *kwargs;
 } kp_spec_call;
 
-/* What the file itself says of an output: consumers hold the shape of what they read. */
+/* What the file itself says of an output: consumers hold the shape of what they read. A layer's are
+ * sorted by call and output, and each stands once. */
 typedef struct kp_said {
     uint32_t call, tensor;
+    uint32_t seen; /* of several readers the first in the file counts */
     kp_shape shape;
     kp_dtype dtype;
 } kp_said;
@@ -95,6 +103,7 @@ typedef struct kp_reader {
     const char *name;       /* of the file without folder and extension: a model's default name */
     const char *policy;     /* replaces the policies of the file; NULL: none */
     uint32_t depth;         /* nesting so far */
+    uint32_t n_layers;      /* read so far */
     kp_err *err;
 } kp_reader;
 
@@ -132,6 +141,10 @@ kp_status kp_keras_compile(kp_reader *reader, const json_t *json, kp_compile *re
 
 /* Fills model->order. KP_INPUT: a cycle (named), a call that is not there. */
 kp_status kp_spec_order(kp_spec_model *model, kp_arena *arena, kp_err *err);
+
+/* What the file says of an output; NULL: nothing. */
+void kp_spec_sort_said(kp_spec_layer *layer);
+const kp_said *kp_spec_said(const kp_spec_layer *layer, uint32_t call, uint32_t tensor);
 
 /* A JSON list or Keras's {"class_name": "__tuple__", "items": [...]}; NULL if it is neither. */
 json_t *kp_json_list(json_t *json);

@@ -4,11 +4,45 @@
  * code is never looked at, and a check on the rules for all others. */
 #include "planner/model/build.h"
 
-static const kp_said *find_said(const kp_spec_layer *spec, uint32_t call, uint32_t tensor)
+static int by_output(const void *a, const void *b)
 {
-    for (uint32_t i = 0; i < spec->n_said; i++)
-        if (spec->said[i].call == call && spec->said[i].tensor == tensor) return &spec->said[i];
-    return NULL;
+    const kp_said *x = a, *y = b;
+    if (x->call != y->call) return x->call < y->call ? -1 : 1;
+    if (x->tensor != y->tensor) return x->tensor < y->tensor ? -1 : 1;
+    return x->seen < y->seen ? -1 : x->seen > y->seen;
+}
+
+void kp_spec_sort_said(kp_spec_layer *layer)
+{
+    uint32_t n = 0;
+    if (layer->n_said > 1) qsort(layer->said, layer->n_said, sizeof(kp_said), by_output);
+    for (uint32_t i = 0; i < layer->n_said; i++) {
+        const kp_said *last = n ? &layer->said[n - 1] : NULL;
+        if (last && last->call == layer->said[i].call && last->tensor == layer->said[i].tensor)
+            continue;
+        layer->said[n++] = layer->said[i];
+    }
+    layer->n_said = n;
+}
+
+/* The first that is not before (call, tensor). */
+static uint32_t lower_bound(const kp_spec_layer *layer, uint32_t call, uint32_t tensor)
+{
+    uint32_t from = 0, to = layer->n_said;
+    while (from < to) {
+        uint32_t mid = from + (to - from) / 2;
+        const kp_said *at = &layer->said[mid];
+        if (at->call < call || (at->call == call && at->tensor < tensor)) from = mid + 1;
+        else to = mid;
+    }
+    return from;
+}
+
+const kp_said *kp_spec_said(const kp_spec_layer *layer, uint32_t call, uint32_t tensor)
+{
+    uint32_t at = lower_bound(layer, call, tensor);
+    const kp_said *said = at < layer->n_said ? &layer->said[at] : NULL;
+    return said && said->call == call && said->tensor == tensor ? said : NULL;
 }
 
 /* The file's shape as the tensors of this reading have it: batch and, where it is open, what the
@@ -36,11 +70,12 @@ static kp_status emit_opaque(kp_rule *rule, kp_shape shape, kp_dtype dtype)
 /* Outputs 0 .. n - 1 of this call if the file has all of them, else 0. */
 static uint32_t count_said(const kp_spec_layer *spec, uint32_t call)
 {
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < spec->n_said; i++) n += spec->said[i].call == call;
-    for (uint32_t i = 0; i < n; i++)
-        if (!find_said(spec, call, i)) return 0;
-    return n;
+    uint32_t first = lower_bound(spec, call, 0), n = 0;
+    while (first + n < spec->n_said && spec->said[first + n].call == call &&
+           spec->said[first + n].tensor == n)
+        n++;
+    bool gap = first + n < spec->n_said && spec->said[first + n].call == call;
+    return gap ? 0 : n;
 }
 
 /* Lambda may say its shape, without the batch. */
@@ -98,7 +133,7 @@ kp_status kp_rule_unknown(kp_rule *rule, const kp_spec_layer *spec, uint32_t cal
     bool lambda = !strcmp(spec->class_name, "Lambda");
     uint32_t n = count_said(spec, call);
     for (uint32_t i = 0; i < n; i++) {
-        const kp_said *said = find_said(spec, call, i);
+        const kp_said *said = kp_spec_said(spec, call, i);
         KP_TRY(emit_opaque(rule, adopt(rule, said->shape), said->dtype));
     }
     if (!n && lambda) KP_TRY(run_lambda(rule, spec));
@@ -123,11 +158,10 @@ static bool agree(kp_shape a, kp_shape b)
 
 kp_status kp_rule_compare(kp_rule *rule, const kp_spec_layer *spec, uint32_t call)
 {
-    for (uint32_t i = 0; i < spec->n_said && rule->first; i++) {
-        const kp_said *said = &spec->said[i];
-        if (said->call != call || said->tensor >= rule->n_out) continue;
-        kp_shape ours = kp_rule_shape(rule, rule->out[said->tensor]);
-        if (agree(ours, said->shape)) continue;
+    for (uint32_t i = 0; i < rule->n_out && rule->first; i++) {
+        const kp_said *said = kp_spec_said(spec, call, i);
+        kp_shape ours = kp_rule_shape(rule, rule->out[i]);
+        if (!said || agree(ours, said->shape)) continue;
         KP_TRY(kp_rule_warn(rule, "shape-differs", "its output is %s by its configuration, but the "
                             "file says %s", kp_shape_text(ours, 0).s,
                             kp_shape_text(said->shape, 0).s));

@@ -95,7 +95,7 @@ static void put_call(kp_buf *out, const char *call)
             kp_buf_str(out, "],'kwargs':{");
             kwargs = true;
         } else if (letter) {
-            if (any && !kwargs && c[-1] != '[') kp_buf_char(out, ',');
+            if (any && !kwargs && c[-1] != '[' && c[-1] != ',') kp_buf_char(out, ',');
             put_tensor(out, *c);
             any = true;
         } else {

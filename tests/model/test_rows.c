@@ -126,6 +126,60 @@ static const struct {
     {"LayerScale", "'projection_dim':8", "[null,4,8]", "a", "(None, 4, 8)", 8, 8, "scale", -1},
 };
 
+/* The same for operations of keras.ops. */
+static const struct {
+    const char *class_name, *config, *inputs, *call, *shape, *ops, *dtype;
+} math[] = {
+    {"Add", "", "[null,4,8];[null,1,8]", "ab", "(None, 4, 8)", "add", "float32"},
+    {"Add", "", "[null,8]", "a,1.0", "(None, 8)", "add", "float32"},
+    {"Absolute", "", "[null,8]", "a", "(None, 8)", "math", "float32"},
+    {"NotEqual", "", "[null,8]", "a,0", "(None, 8)", "math", "bool"},
+    {"Cast", "'dtype':'int32'", "[null,8]", "a", "(None, 8)", "cast", "int32"},
+    {"Relu", "", "[null,8]", "a", "(None, 8)", "relu", "float32"},
+    {"Softmax", "'axis':1", "[null,8,4]", "a", "(None, 8, 4)", "softmax", "float32"},
+    {"Mean", "'axis':1,'keepdims':false", "[null,6,8]", "a", "(None, 8)", "reduce", "float32"},
+    {"Sum", "'axis':[1,2],'keepdims':true", "[null,6,8]", "a", "(None, 1, 1)", "reduce", "float32"},
+    {"Max", "'axis':null", "[null,6,8]", "a", "()", "reduce", "float32"},
+    {"Argmax", "'axis':-1", "[null,6,8]", "a", "(None, 6)", "reduce", "int32"},
+    {"ExpandDims", "'axis':-1", "[null,6,8]", "a", "(None, 6, 8, 1)", "view", "float32"},
+    {"ExpandDims", "'axis':0", "[null,6]", "a", "(1, None, 6)", "view", "float32"},
+    {"Squeeze", "'axis':1", "[null,1,6]", "a", "(None, 6)", "view", "float32"},
+    {"Squeeze", "", "[null,1,6,1]", "a", "(None, 6)", "view", "float32"},
+    {"Reshape", "'newshape':[-1,48]", "[null,6,8]", "a", "(None, 48)", "view", "float32"},
+    {"Reshape", "'newshape':[-1,2]", "[null,6]", "a", "(None, 2)", "view", "float32"},
+    {"Transpose", "'axes':[2,0,1]", "[null,6,8]", "a", "(8, None, 6)", "transpose", "float32"},
+    {"Transpose", "", "[null,6,8]", "a", "(8, 6, None)", "transpose", "float32"},
+    {"Concatenate", "'axis':1", "[null,6,8];[null,2,8]", "[ab]", "(None, 8, 8)", "concat", "float32"},
+    {"Stack", "'axis':1", "[null,8];[null,8];[null,8]", "[abc]", "(None, 3, 8)", "concat", "float32"},
+    {"Split", "'indices_or_sections':[2,5],'axis':2", "[null,6,8]", "a", "(None, 6, 2)", "pad", "float32"},
+    {"Split", "'indices_or_sections':4,'axis':-1", "[null,6,8]", "a", "(None, 6, 2)", "pad", "float32"},
+    {"Matmul", "", "[null,6,8];[null,8,5]", "ab", "(None, 6, 5)", "matmul", "float32"},
+    {"Tile", "'repeats':[1,2,3]", "[null,6,8]", "a", "(None, 12, 24)", "upsample", "float32"},
+    {"Pad", "'pad_width':[[0,0],[1,2],[0,3]]", "[null,6,8]", "a", "(None, 9, 11)", "pad", "float32"},
+    {"StopGradient", "", "[null,8]", "a", "(None, 8)", "view", "float32"},
+};
+
+Test(rows, every_operation)
+{
+    for (size_t i = 0; i < KP_LEN(math); i++) {
+        char *text = kp_one_layer("keras.src.ops.numpy", math[i].class_name, math[i].config,
+                                  math[i].inputs, math[i].call);
+        kp_reading r = kp_read_text(text, NULL);
+        free(text);
+        cr_assert_eq(r.status, KP_OK, "row %zu, %s: %s: %s", i, math[i].class_name, r.err.where,
+                     r.err.msg);
+        char ops[64];
+        const kp_tensor *out = &r.graph->tensors[r.graph->outputs[0]];
+        kp_op_list(r.graph, ops, sizeof(ops));
+        cr_expect_str_eq(kp_shape_text(out->shape, 0).s, math[i].shape, "row %zu, %s", i,
+                         math[i].class_name);
+        cr_expect_str_eq(ops, math[i].ops, "row %zu, %s", i, math[i].class_name);
+        cr_expect_str_eq(kp_dtype_names[out->dtype], math[i].dtype, "row %zu, %s", i,
+                         math[i].class_name);
+        kp_reading_free(&r);
+    }
+}
+
 Test(rows, every_rule)
 {
     for (size_t i = 0; i < KP_LEN(layers); i++) {
