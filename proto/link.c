@@ -57,38 +57,44 @@ static bool set_dealer(kp_link *link)
     return set_options(link->socket, rows, KP_LEN(rows));
 }
 
-static bool watch(void *zmq, kp_link *link)
+static bool watch(kp_link *link)
 {
     static const int events = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_CLOSED | ZMQ_EVENT_DISCONNECTED |
                               ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
     static const option_row rows[] = {{ZMQ_LINGER, 0}, {ZMQ_RCVHWM, 0}};
     char address[48];
     kp_random_id("inproc://watch-", address);
-    link->monitor = zmq_socket(zmq, ZMQ_PAIR);
+    link->monitor = zmq_socket(link->zmq, ZMQ_PAIR);
     return link->monitor && set_options(link->monitor, rows, KP_LEN(rows)) &&
            zmq_socket_monitor(link->socket, address, events) == 0 &&
            zmq_connect(link->monitor, address) == 0;
 }
 
-/* A socket with its options, not bound or connected yet. */
+kp_status kp_link_make_socket(kp_link *link, kp_err *err)
+{
+    link->socket = zmq_socket(link->zmq, link->router ? ZMQ_ROUTER : ZMQ_DEALER);
+    if (link->socket && set_common(link) && (link->router ? set_router(link) : set_dealer(link)) &&
+        (link->router || watch(link)))
+        return KP_OK;
+    return kp_fail(err, KP_INTERNAL, "socket for '%s': %s", link->endpoint, zmq_strerror(errno));
+}
+
+/* A link whose socket is not bound or connected yet. */
 static kp_status open_link(void *zmq, const char *endpoint, bool router, size_t limit_bytes,
                            kp_link **ret, kp_err *err)
 {
     KP_TRY(kp_endpoint_check(endpoint, err));
     kp_link *link = calloc(1, sizeof(*link));
     if (!link) return kp_nomem(err);
+    link->zmq = zmq;
     link->router = router;
     link->state = router ? KP_LINK_READY : KP_LINK_DOWN;
     link->limit_bytes = limit_bytes ? limit_bytes : KP_LINK_BYTES_MAX;
     snprintf(link->endpoint, sizeof(link->endpoint), "%s", endpoint);
     kp_status status = kp_endpoint_resolve(endpoint, link->resolved, err);
     if (status != KP_OK) goto out;
-    link->socket = zmq_socket(zmq, router ? ZMQ_ROUTER : ZMQ_DEALER);
-    if (!link->socket || !set_common(link) || !(router ? set_router(link) : set_dealer(link)) ||
-        (!router && !watch(zmq, link))) {
-        status = kp_fail(err, KP_INTERNAL, "socket for '%s': %s", endpoint, zmq_strerror(errno));
-        goto out;
-    }
+    status = kp_link_make_socket(link, err);
+    if (status != KP_OK) goto out;
     *ret = link;
     return KP_OK;
 out:

@@ -9,7 +9,7 @@
  * IMMEDIATE, MAXMSGSIZE, ROUTER_MANDATORY, reconnect with growing pauses, and TCP heartbeats.
  * A link belongs to one thread.
  * What libzmq leaves open: a message of endless frames grows in its memory before we see any of it
- * (the size limit is per frame), so a listener on a network needs a memory limit on its process. */
+ * (its size limit is per frame). kp_link_guard is the answer to that. */
 #ifndef KP_PROTO_LINK_H
 #define KP_PROTO_LINK_H
 
@@ -84,6 +84,13 @@ kp_status kp_link_recv(kp_link *link, double timeout_s, kp_arena *arena, kp_fram
 uint64_t kp_link_bad(const kp_link *link);
 /* Why the last one was refused; code KP_OK if none was. */
 const kp_err *kp_link_bad_last(const kp_link *link);
+
+/* To be called every 100 ms or so by a daemon with a ROUTER: if the process has more resident memory
+ * than the first call's limit_bytes (0: a quarter of the machine's, 512 MiB to 4 GiB; what it
+ * really needs is learnt), all connections are closed, the address is bound again and *ret_closed
+ * is set. Every kp_peer is gone then. KP_UNREACHABLE if somebody else took the address: the link is
+ * of no use any more. Blocks for up to 3 s, only when it closes. */
+kp_status kp_link_guard(kp_link *link, uint64_t limit_bytes, bool *ret_closed, kp_err *err);
 
 /* One request and its reply over a fresh connection: connects, sends, waits; PROGRESS frames go to
  * `progress` (may be NULL). An ERROR reply becomes its status; its refusal, if any, goes to

@@ -8,17 +8,21 @@
 #include "proto/link.h"
 
 struct kp_link {
-    void *socket, *monitor; /* monitor: a DEALER's connection events; NULL on a ROUTER */
+    void *zmq, *socket, *monitor; /* monitor: a DEALER's connection events; NULL on a ROUTER */
     bool router;
     bool skipping; /* inside a multipart message that is being thrown away */
     bool refused;  /* an attempt to connect failed since the last success */
     kp_link_state state;
     uint32_t connects, breaks, breaks_told;
     size_t limit_bytes;
+    uint64_t guard_bytes; /* resident memory past which strangers are suspected */
     uint64_t bad;
     kp_err bad_last;
     char endpoint[KP_ENDPOINT_MAX], resolved[KP_ENDPOINT_MAX];
 };
+
+/* Makes the link's socket with all its options; not bound or connected yet. KP_INTERNAL. */
+kp_status kp_link_make_socket(kp_link *link, kp_err *err);
 
 /* Takes a DEALER's connection events that are there. */
 void kp_link_take_events(kp_link *link);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/link/pair.h"
 #include <criterion/criterion.h>
+#include <unistd.h>
 #include <zmq.h>
 
 void kp_pair_open(kp_pair *p, const char *endpoint, size_t limit)
@@ -67,4 +68,13 @@ void kp_pair_round_trip(kp_pair *p, const char *id)
     cr_assert(kp_link_recv(p->client, 5, &p->arena, &frame, &p->err) == KP_OK, "%s", p->err.msg);
     cr_expect(frame.type == KP_WIRE_NODES && ((kp_nodes *)frame.payload)->revision == 12);
     cr_expect_str_eq(frame.envelope.id, id);
+}
+
+uint64_t kp_pair_resident(void)
+{
+    unsigned long long total = 0, pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    cr_assert(file && fscanf(file, "%llu %llu", &total, &pages) == 2);
+    fclose(file);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }

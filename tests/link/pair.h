@@ -26,4 +26,7 @@ void kp_pair_ask(kp_link *link, const char *id);
 kp_frame kp_pair_take(kp_pair *p, const char *id);
 void kp_pair_round_trip(kp_pair *p, const char *id);
 
+/* Resident memory of this process. */
+uint64_t kp_pair_resident(void);
+
 #endif

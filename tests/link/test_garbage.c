@@ -6,6 +6,7 @@
 #include "tests/link/pair.h"
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <zmq.h>
@@ -167,5 +168,56 @@ Test(garbage, raw_bytes_on_tcp)
     for (size_t i = 0; i < KP_LEN(rows); i++) close(fds[i]);
     cr_expect(kp_link_recv(p.server, 0.1, &p.arena, &frame, NULL) == KP_RETRY);
     kp_pair_round_trip(&p, "rq_after");
+    kp_pair_close(&p);
+}
+
+/* ---- a message that never ends ---- */
+
+static void *send_for_ever(void *arg)
+{
+    static const char greeting[64] = "\xff\0\0\0\0\0\0\0\x01\x7f\x03\0NULL";
+    static const char ready[] = "\x04\x1c\x05READY\x0bSocket-Type\0\0\0\x06"
+                                "DEALER";
+    enum { FRAME = 60000 };
+    static char frame[9 + FRAME] = "\x03\0\0\0\0\0\0"; /* more, long */
+    frame[7] = (char)(FRAME >> 8);
+    frame[8] = (char)(FRAME & 0xff);
+    char theirs[64 + 8]; /* the greeting and the beginning of READY: the handshake goes in turns */
+    int fd = plain_connect(arg);
+    size_t sent = 0;
+    if (send(fd, greeting, 64, MSG_NOSIGNAL) == 64 && send(fd, ready, 30, MSG_NOSIGNAL) == 30 &&
+        recv(fd, theirs, sizeof(theirs), MSG_WAITALL) == sizeof(theirs))
+        while (send(fd, frame, sizeof(frame), MSG_NOSIGNAL) == (ssize_t)sizeof(frame) &&
+               sent < ((size_t)4 << 30))
+            sent += sizeof(frame);
+    close(fd);
+    return NULL;
+}
+
+Test(garbage, an_endless_message_ends)
+{
+    kp_pair p;
+    kp_pair_open(&p, "tcp://127.0.0.1:0", 0);
+    kp_pair_round_trip(&p, "rq_before");
+    char endpoint[128];
+    snprintf(endpoint, sizeof(endpoint), "%s", kp_link_endpoint(p.server));
+    const uint64_t limit = kp_pair_resident() + ((uint64_t)64 << 20);
+    pthread_t stranger;
+    cr_assert(pthread_create(&stranger, NULL, send_for_ever, endpoint) == 0);
+    bool closed = false;
+    kp_frame frame;
+    for (int i = 0; i < 400 && !closed; i++) {
+        cr_assert(kp_link_guard(p.server, limit, &closed, &p.err) == KP_OK, "%s", p.err.msg);
+        cr_expect(kp_link_recv(p.server, 0.02, &p.arena, &frame, NULL) == KP_RETRY);
+    }
+    cr_expect(closed);
+    pthread_join(stranger, NULL); /* its connection is gone */
+#ifndef __SANITIZE_ADDRESS__
+    cr_expect(kp_pair_resident() < limit, "%d MiB", (int)(kp_pair_resident() >> 20));
+#endif
+    cr_assert(kp_link_wait(p.client, 10, &p.err) == KP_OK, "%s", p.err.msg);
+    while (kp_link_recv(p.client, 0, &p.arena, &frame, NULL) == KP_LOST) continue;
+    kp_pair_round_trip(&p, "rq_after");
+    cr_expect(kp_link_guard(p.server, limit, &closed, NULL) == KP_OK && !closed);
     kp_pair_close(&p);
 }
