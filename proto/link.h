@@ -85,11 +85,11 @@ uint64_t kp_link_bad(const kp_link *link);
 /* Why the last one was refused; code KP_OK if none was. */
 const kp_err *kp_link_bad_last(const kp_link *link);
 
-/* To be called every 100 ms or so by a daemon with a ROUTER: if the process has more resident memory
- * than the first call's limit_bytes (0: a quarter of the machine's, 512 MiB to 4 GiB; what it
+/* To be called every 100 ms or so by a daemon with a ROUTER: if the process has more resident
+ * memory than the first call's limit_bytes (0: a quarter of the machine's, 1 to 2 GiB; what it
  * really needs is learnt), all connections are closed, the address is bound again and *ret_closed
  * is set. Every kp_peer is gone then. KP_UNREACHABLE if somebody else took the address: the link is
- * of no use any more. Blocks for up to 3 s, only when it closes. */
+ * of no use any more. Blocks for up to 5 s, only when it closes. */
 kp_status kp_link_guard(kp_link *link, uint64_t limit_bytes, bool *ret_closed, kp_err *err);
 
 /* One request and its reply over a fresh connection: connects, sends, waits; PROGRESS frames go to

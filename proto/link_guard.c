@@ -15,7 +15,7 @@
 #include <zmq.h>
 
 #define REBIND_S 2.0
-#define SETTLE_S 1.0
+#define SETTLE_S 3.0
 
 static void nap(void)
 {
@@ -35,7 +35,7 @@ static uint64_t resident_bytes(void)
 /* A quarter of the machine, but enough for some large models and not more than an attack needs. */
 static uint64_t usual_limit(void)
 {
-    const uint64_t least = (uint64_t)512 << 20, most = (uint64_t)4 << 30;
+    const uint64_t least = (uint64_t)1 << 30, most = (uint64_t)2 << 30;
     long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
     uint64_t quarter = pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size / 4 : least;
     return quarter < least ? least : quarter > most ? most : quarter;

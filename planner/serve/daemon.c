@@ -244,6 +244,17 @@ static void tick(kp_daemon *d)
     tell_bad(d, now_s);
 }
 
+/* Somebody fills our memory with a message that never ends: all have to connect again. */
+static kp_status guard(kp_daemon *d, kp_err *err)
+{
+    bool closed = false;
+    KP_TRY(kp_link_guard(d->link, 0, &closed, err));
+    if (closed)
+        kp_log(KP_LOG_ERROR, "a peer filled the memory with a message without an end; "
+                             "all connections were closed");
+    return KP_OK;
+}
+
 static kp_status loop(kp_daemon *d, kp_err *err)
 {
     double next_s = 0;
@@ -263,6 +274,7 @@ static kp_status loop(kp_daemon *d, kp_err *err)
         if (kp_now_s() < next_s) continue;
         next_s = kp_now_s() + fmin(TICK_S, d->fleet.heartbeat_s / 4);
         tick(d);
+        KP_TRY(guard(d, err));
     }
     return KP_OK;
 }
