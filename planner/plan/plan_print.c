@@ -58,9 +58,10 @@ static void add_verdict(const kp_plan_verification *verification, kp_buf *out)
         [KP_VERDICT_FAILED] = "verification failed",
         [KP_VERDICT_INCONCLUSIVE] = "verification inconclusive",
     };
-    /* Rounded down: 100 % is said only of all. */
+    double percent = verification->covered * 100;
+    if (percent >= 1) percent = floor(percent + 1e-9); /* 100 % is said only of all */
     if (verification->verdict == KP_VERDICT_VERIFIED)
-        kp_buf_fmt(out, "verified %.0f %% of weights", floor(verification->covered * 100 + 1e-9));
+        kp_buf_fmt(out, "verified %.3g %% of weights", percent);
     else kp_buf_str(out, texts[verification->verdict]);
 }
 

@@ -68,6 +68,7 @@ static kp_status base_make(const kp_ground *g, const kp_point *point, kp_arena *
     for (uint32_t i = 0; base.divides && i < g->n_units; i++) {
         base.unit_s = fmax(base.unit_s, kp_costs_stage_s(&base.costs, i, i + 1));
         if (i == 0 || !g->border_ok[i]) continue;
+        base.crossing_bytes = kp_max_u64(base.crossing_bytes, base.costs.cross_bytes[i]);
         base.cross_s = fmin(base.cross_s, kp_costs_cross_s(&base.costs, i, &g->cluster, &near));
         base.cross_s = fmin(base.cross_s, kp_costs_cross_s(&base.costs, i, &g->cluster, &far));
     }
@@ -139,31 +140,59 @@ const kp_slot *kp_ground_tightest(const kp_ground *ground, const kp_strategy *st
 /* Any cut of the chain into pp stages takes at least the whole work once, m - 1 times its slowest
  * stage, which is no faster than an even share nor than the slowest unit, and pp - 1 of the
  * cheapest borders (stages.h). What follows the pipeline is left out for pp > 1; one stage has no
- * choice, so there it is exact. */
-double kp_ground_lower_s(const kp_ground *g, const kp_costs *costs, const kp_strategy *s,
-                         double unit_s, double cross_s, double tail_s)
+ * choice, so there it counts. */
+double kp_ground_lower_s(const kp_base *base, double work_s, uint32_t pp, uint32_t micro_batches,
+                         double tail_s)
 {
-    double work_s = kp_costs_stage_s(costs, 0, g->n_units);
-    double most_s = fmax(work_s / s->pp, unit_s);
-    double crossing_s = s->pp > 1 ? (s->pp - 1) * cross_s : 0;
-    return work_s + (s->micro_batches - 1.) * most_s + crossing_s + (s->pp > 1 ? 0 : tail_s);
+    double most_s = fmax(work_s / pp, base->unit_s);
+    double after_s = pp > 1 ? (pp - 1) * base->cross_s : tail_s;
+    return work_s + (micro_batches - 1.) * most_s + after_s;
 }
 
-/* ZeRO and recomputation only add to a stage's time, so the times of neither bound all; a ZeRO
- * level may sync faster, and divides the optimizer's work by dp at best. */
-double kp_ground_bound_s(const kp_ground *ground, const kp_point *point)
+/* The fastest sync and update of one stage: a ZeRO level may sync faster, and divides the
+ * optimizer's work by dp at best. */
+static double least_tail_s(const kp_ground *g, const kp_base *base, const kp_point *point)
 {
-    const kp_base *base = kp_ground_base(ground, point->tp, point->micro_batch);
-    uint8_t zeros = kp_space_zeros(&ground->space, point);
-    double least_tail_s = INFINITY;
-    if (!base->divides || zeros == 0) return INFINITY;
-    for (uint32_t zero = 0; zero <= 3 && point->pp == 1; zero++) {
+    uint8_t zeros = kp_space_zeros(&g->space, point);
+    double least = INFINITY;
+    for (uint32_t zero = 0; zero <= 3; zero++) {
         double sync_s, update_s;
         if (!(zeros >> zero & 1)) continue;
-        kp_strategy s = kp_space_strategy(&ground->space, point, zero, KP_RECOMPUTE_NONE);
-        kp_costs_tail_s(&base->costs, 0, ground->n_units, &s, &ground->cluster, &sync_s, &update_s);
-        least_tail_s = fmin(least_tail_s, sync_s + (zero ? update_s / point->dp : update_s));
+        kp_strategy s = kp_space_strategy(&g->space, point, zero, KP_RECOMPUTE_NONE);
+        kp_costs_tail_s(&base->costs, 0, g->n_units, &s, &g->cluster, &sync_s, &update_s);
+        least = fmin(least, sync_s + (zero ? update_s / point->dp : update_s));
     }
-    kp_strategy s = kp_space_strategy(&ground->space, point, 0, KP_RECOMPUTE_NONE);
-    return kp_ground_lower_s(ground, &base->costs, &s, base->unit_s, base->cross_s, least_tail_s);
+    return least;
+}
+
+/* ZeRO and recomputation only add to a stage's time, so the times of neither bound all; full
+ * recomputation adds every forward pass, behind which more of the sync may hide. */
+double kp_ground_bound_s(const kp_ground *ground, const kp_point *point, kp_recompute recompute)
+{
+    const kp_base *base = kp_ground_base(ground, point->tp, point->micro_batch);
+    if (!base->divides || !kp_space_zeros(&ground->space, point)) return INFINITY;
+    double work_s = kp_costs_stage_s(&base->costs, 0, ground->n_units);
+    double tail_s = point->pp == 1 ? least_tail_s(ground, base, point) : 0;
+    double bound_s = kp_ground_lower_s(base, work_s, point->pp, point->micro_batches, tail_s);
+    if (recompute != KP_RECOMPUTE_FULL) return bound_s;
+    work_s += base->costs.sum[ground->n_units].forward_s;
+    return fmax(bound_s, kp_ground_lower_s(base, work_s, point->pp, point->micro_batches, 0));
+}
+
+/* Stage s holds k(s) micro-batches at once, so of what one micro-batch keeps it takes at most
+ * (its memory - its states) / k(s), and over all stages that must be everything but what crosses
+ * the borders, which the next stage may keep instead. States cost least where k is largest. */
+bool kp_ground_holds(const kp_ground *ground, const kp_point *point, uint32_t zero)
+{
+    const kp_base *base = kp_ground_base(ground, point->tp, point->micro_batch);
+    const kp_unit_sum *all = &base->costs.sum[ground->n_units];
+    kp_strategy s = kp_space_strategy(&ground->space, point, zero, KP_RECOMPUTE_NONE);
+    double states = zero == 3 ? 0 : (double)all->weights_bytes;
+    states += (double)all->optimizer_bytes / (zero ? point->dp : 1);
+    double room = -states / kp_stages_in_flight(&s, 0);
+    for (uint32_t i = 0; i < point->pp; i++) {
+        double usable = (double)kp_ground_tightest(ground, &s, i)->device.usable_bytes;
+        room += usable / kp_stages_in_flight(&s, i) + (i ? (double)base->crossing_bytes : 0);
+    }
+    return (double)all->kept_bytes <= room;
 }

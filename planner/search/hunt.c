@@ -55,7 +55,7 @@ static kp_status rank_points(const kp_ground *ground, kp_arena *arena, ranked **
     if (!list) return kp_nomem(err);
     for (uint32_t i = 0; i < ground->space.n_points; i++) {
         list[i].point = &ground->space.points[i];
-        list[i].bound_s = kp_ground_bound_s(ground, list[i].point);
+        list[i].bound_s = kp_ground_bound_s(ground, list[i].point, KP_RECOMPUTE_NONE);
     }
     qsort(list, ground->space.n_points, sizeof(*list), compare_ranked);
     *ret = list;
@@ -107,7 +107,7 @@ static void keep(kp_hunt *hunt, const kp_ground *ground, const kp_strategy *stra
     memcpy(hunt->borders, borders, (ground->max_stages + 1ul) * sizeof(*borders));
 }
 
-/* All choices of one point. bound_s holds for each of them. */
+/* All choices of one point, each with its own bound. */
 static kp_status hunt_point(const kp_ground *ground, const ranked *at, double beat_s,
                             kp_arena *arena, uint32_t *scratch, kp_hunt *hunt, kp_err *err)
 {
@@ -115,9 +115,13 @@ static kp_status hunt_point(const kp_ground *ground, const ranked *at, double be
     uint32_t n = list_choices(ground, at->point, choices);
     for (uint32_t i = 0; i < n; i++) {
         double beat = hunt->found ? hunt->seconds * (1 + 2 * equal_share) : beat_s;
-        kp_verdict_of verdict = {.lower_s = at->bound_s};
+        kp_verdict_of verdict = {
+            .lower_s = kp_ground_bound_s(ground, at->point, choices[i].recompute)};
         hunt->stopped = hunt->stopped || asked_to_stop(ground);
-        if (at->bound_s < beat && !hunt->stopped) {
+        bool hopeless = choices[i].recompute == KP_RECOMPUTE_NONE &&
+                        !kp_ground_holds(ground, at->point, choices[i].zero);
+        if (hopeless) continue;
+        if (verdict.lower_s < beat && !hunt->stopped) {
             kp_strategy s = kp_space_strategy(&ground->space, at->point, choices[i].zero,
                                               choices[i].recompute);
             KP_TRY(kp_ground_judge(ground, &s, beat, 0, arena, scratch, &verdict, err));

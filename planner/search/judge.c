@@ -2,7 +2,10 @@
 #include "planner/search/judge.h"
 #include <math.h>
 
-enum { TRIES = 4 }; /* stage programs a strategy gets when the replay rejects the first */
+enum {
+    TRIES = 4,         /* stage programs a strategy gets when the replay rejects the first */
+    EXACT_UNITS = 300, /* longest chain that is cut without slack */
+};
 
 /* ---- memory ---- */
 
@@ -67,6 +70,8 @@ static kp_status judging_init(judging *j, const kp_ground *g, const kp_strategy 
     if (!j->limits) return kp_nomem(err);
     for (uint32_t i = 0; i < strategy->pp; i++)
         j->limits[i] = kp_ground_tightest(g, strategy, i)->device.usable_bytes;
+    /* On long chains the last ten-thousandth would cost more than all before it. */
+    if (g->n_units > EXACT_UNITS) slack = fmax(slack, 1e-4);
     j->task = (kp_stage_task){.costs = &j->costs, .strategy = strategy, .cluster = &g->cluster,
                               .limit_bytes = j->limits, .border_ok = g->border_ok,
                               .beat_s = beat_s, .slack = slack};
@@ -124,18 +129,55 @@ static kp_status judge_whole(judging *j, kp_arena *arena, uint32_t *borders, kp_
     return KP_OK;
 }
 
-/* Stages: the program without limits gives the bound, and the cut if that fits; else the program
- * with limits, until the replay agrees with its cut. */
+/* Costs whose bytes no stage that fits goes below: weights, optimizer slots and what each
+ * micro-batch in flight keeps, without gradients, what lives for a moment, and all constants. What
+ * the last unit writes may be kept by the next stage instead: *ret_crossing, a micro-batch's. */
+static kp_status least_bytes(const judging *j, kp_arena *arena, kp_costs *ret,
+                             double *ret_crossing, kp_err *err)
+{
+    const kp_costs *costs = &j->costs;
+    uint32_t n = costs->n_units;
+    kp_unit_sum *sum = KP_NEW(arena, kp_unit_sum, n + 1ul);
+    uint64_t *nothing = KP_NEW(arena, uint64_t, (n + 1ul) * KP_MOMENT_LEVELS), most = 0;
+    if (!sum || !nothing) return kp_nomem(err);
+    for (uint32_t i = 0; i <= n; i++) {
+        sum[i] = costs->sum[i];
+        sum[i].gradients_bytes = sum[i].copies_bytes = sum[i].update_bytes = 0;
+        if (i && j->ground->border_ok[i]) most = kp_max_u64(most, costs->cross_bytes[i]);
+    }
+    *ret = *costs;
+    ret->sum = sum;
+    ret->moment_bytes = ret->cross_bytes = nothing;
+    ret->fixed_bytes = ret->outside_bytes = 0;
+    *ret_crossing = (double)most * (1 + costs->error) * (1 + costs->waste);
+    return KP_OK;
+}
+
+/* The program whose limits no cut that fits can miss: its optimum is the bound. */
+static kp_status solve_bound(judging *j, kp_arena *arena, kp_stage_answer *ret, kp_err *err)
+{
+    kp_costs least;
+    kp_stage_task task = j->task;
+    double crossing = 0;
+    uint64_t *limits = KP_NEW(arena, uint64_t, j->strategy->pp);
+    if (!limits) return kp_nomem(err);
+    KP_TRY(least_bytes(j, arena, &least, &crossing, err));
+    for (uint32_t s = 0; s < j->strategy->pp; s++) {
+        double more = crossing * kp_stages_in_flight(j->strategy, s);
+        limits[s] = kp_add_u64(j->limits[s], more < 0x1p62 ? (uint64_t)more : UINT64_MAX);
+    }
+    task.memory = &least;
+    task.limit_bytes = limits;
+    return kp_stages_solve(&task, arena, ret, err);
+}
+
+/* Stages: the bound's cut if it fits; else the program with the upper bounds of the bytes, until
+ * the replay agrees with its cut. */
 static kp_status judge_stages(judging *j, kp_arena *arena, uint32_t *borders, kp_verdict_of *ret,
                               kp_err *err)
 {
     kp_stage_answer answer;
-    kp_stage_task task = j->task;
-    uint64_t *none = KP_NEW(arena, uint64_t, j->strategy->pp);
-    if (!none) return kp_nomem(err);
-    memset(none, 0xff, j->strategy->pp * sizeof(*none));
-    task.limit_bytes = none;
-    KP_TRY(kp_stages_solve(&task, arena, &answer, err));
+    KP_TRY(solve_bound(j, arena, &answer, err));
     ret->lower_s = answer.lower_s;
     for (int i = 0; i < TRIES && answer.found && !ret->found; i++) {
         if (i || !within_limits(j, answer.borders))
@@ -149,7 +191,8 @@ static kp_status judge(judging *j, const kp_base *base, kp_arena *arena, uint32_
                        kp_verdict_of *ret, kp_err *err)
 {
     bool whole = j->strategy->pp == 1;
-    double bound = kp_ground_lower_s(j->ground, &j->costs, j->strategy, base->unit_s, base->cross_s, 0);
+    double work_s = kp_costs_stage_s(&j->costs, 0, j->costs.n_units);
+    double bound = kp_ground_lower_s(base, work_s, j->strategy->pp, j->strategy->micro_batches, 0);
     *ret = (kp_verdict_of){.lower_s = bound};
     if (bound >= j->task.beat_s) return KP_OK;
     if (states_too_big(j)) {

@@ -20,6 +20,7 @@ typedef struct kp_base {
     bool divides; /* the cuts divide some weight, or tp is 1 */
     kp_costs costs;
     double unit_s, cross_s; /* slowest unit; cheapest border */
+    uint64_t crossing_bytes; /* of the border that most crosses, one micro-batch */
 } kp_base;
 
 typedef struct kp_ground {
@@ -52,14 +53,16 @@ kp_status kp_ground_make(const kp_ground *chain, uint32_t gpus, kp_arena *arena,
  * no layer. */
 bool kp_ground_divides(const kp_ground *ground);
 
-/* No strategy at this point is faster, whatever its ZeRO level and recomputation (derivation at
- * the function); INFINITY if tp would divide nothing. */
-double kp_ground_bound_s(const kp_ground *ground, const kp_point *point);
+/* No strategy at this point with this recomputation is faster, whatever its ZeRO level (derivation
+ * at the function); NONE's holds for all. INFINITY if tp would divide nothing. */
+double kp_ground_bound_s(const kp_ground *ground, const kp_point *point, kp_recompute recompute);
 
-/* The same for one strategy from its own costs; unit_s and cross_s are bounds of its slowest unit
- * and cheapest border, tail_s counts without a pipeline. */
-double kp_ground_lower_s(const kp_ground *ground, const kp_costs *costs, const kp_strategy *s,
-                         double unit_s, double cross_s, double tail_s);
+/* The same from the work of one micro-batch; tail_s counts without a pipeline only. */
+double kp_ground_lower_s(const kp_base *base, double work_s, uint32_t pp, uint32_t micro_batches,
+                         double tail_s);
+
+/* False if no cut at this point without recomputation can fit at the ZeRO level. */
+bool kp_ground_holds(const kp_ground *ground, const kp_point *point, uint32_t zero);
 
 /* Judges one strategy; its cut may miss the optimum by the share `slack`. ret_borders has max_stages + 1 entries, written if found. `arena` is as
  * before afterwards. KP_NOMEM and what the estimate says. */

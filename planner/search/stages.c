@@ -19,7 +19,8 @@ typedef struct solver {
     double *sum_s;     /* n + 1: time of units [0, i) */
     double *cross_s;   /* n + 1 */
     uint32_t *lo_mem;  /* pp x (n + 1): from no unit before this one a stage up to i fits */
-    kp_costs inner;    /* the costs with borders that nothing crosses */
+    const kp_costs *memory;
+    kp_costs inner;    /* `memory` with borders that nothing crosses */
     bool limited;      /* some stage has a limit */
     uint32_t *lo_time; /* n + 1 */
     double *f[2];      /* n + 1: least sum of the stages so far, ending at i */
@@ -118,7 +119,9 @@ static double value_at(const solver *v, const double *before, uint32_t j)
 
 static bool allowed(const solver *v, uint32_t s, uint32_t j, uint32_t i, double most_u)
 {
-    if (v->limited && stage_bytes(v->task, j, i, s) > v->task->limit_bytes[s]) return false;
+    uint32_t in_flight = kp_stages_in_flight(v->task->strategy, s);
+    if (v->limited && kp_costs_stage_bytes(v->memory, j, i, in_flight) > v->task->limit_bytes[s])
+        return false;
     return isinf(most_u) || tail_s(v->task, j, i) <= most_u;
 }
 
@@ -245,7 +248,8 @@ static kp_status solver_init(solver *v, const kp_stage_task *task, kp_arena *are
         return kp_nomem(err);
     uint64_t *nothing = KP_NEW(arena, uint64_t, n);
     if (!nothing) return kp_nomem(err);
-    v->inner = *task->costs;
+    v->memory = task->memory ? task->memory : task->costs;
+    v->inner = *v->memory;
     v->inner.cross_bytes = nothing;
     for (uint32_t s = 0; s < v->pp; s++)
         v->limited = v->limited || task->limit_bytes[s] != UINT64_MAX;

@@ -24,6 +24,7 @@ typedef struct kp_stage_task {
     const kp_costs *costs;
     const kp_strategy *strategy; /* pp, micro_batches, schedule and what the costs were made for */
     const kp_cluster *cluster;
+    const kp_costs *memory;      /* whose bytes the limits are for; NULL: those of `costs` */
     const uint64_t *limit_bytes; /* pp: usable bytes on the stage's smallest GPU; UINT64_MAX: any */
     const uint8_t *border_ok;    /* n_units + 1: a stage may begin at this unit */
     double beat_s;               /* cuts that take as long or longer need not be found */
