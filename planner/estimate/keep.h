@@ -82,6 +82,14 @@ bool kp_keep_need(kp_keep *keep, uint32_t op, uint32_t value);
 bool kp_keep_extra(kp_keep *keep, kp_extra extra);
 bool kp_keep_xla(kp_keep *keep);
 bool kp_keep_eager(kp_keep *keep);
+/* Finds steps that are equal to an earlier one; ops are asked in order. */
+typedef struct kp_equals {
+    uint32_t *head, *next; /* readers of each root, chained */
+} kp_equals;
+bool kp_equals_init(kp_equals *equals, const kp_keep *keep);
+/* The root that an earlier equal step wrote, or KP_NO: then this one is remembered. */
+uint32_t kp_equals_find(kp_equals *equals, const kp_keep *keep, uint32_t op);
+
 /* The extras of a recurrent layer, the same for all frameworks: loop or cuDNN. */
 bool kp_keep_rnn(kp_keep *keep, uint32_t op);
 

@@ -43,6 +43,13 @@ static bool reads(kp_keep *keep, uint32_t op, uint32_t tensor)
     return fused || kp_keep_need(keep, op, root);
 }
 
+/* Normalisations that compute in float32 keep their input in that type instead of the half one. */
+static bool in_float32(const kp_keep *keep, const kp_graph_op *op)
+{
+    bool norm = op->op == KP_OP_BATCHNORM || op->op == KP_OP_LAYERNORM || op->op == KP_OP_RMSNORM || op->op == KP_OP_GROUPNORM;
+    return norm && keep->profile->norms_f32 && kp_dtype_bytes(keep->graph->tensors[op->out[0]].dtype) < 4;
+}
+
 static bool keep_inputs(kp_keep *keep, uint32_t op, kp_keep_rule rule)
 {
     const kp_graph_op *o = &keep->graph->ops[op];
@@ -51,6 +58,7 @@ static bool keep_inputs(kp_keep *keep, uint32_t op, kp_keep_rule rule)
     if (rule.in == KP_KEEP_ALL) n = o->n_in;
     if (rule.in == KP_KEEP_FIRST) n = o->n_in > 0;
     if (rule.in == KP_KEEP_FOR_WEIGHT) n = trained ? o->n_in > 0 : o->n_weights ? 0 : o->n_in;
+    if (n && in_float32(keep, o)) return true; /* the copy is kept: keep_extras */
     for (uint32_t k = 0; k < n; k++)
         if (!reads(keep, op, o->in[k])) return false;
     return true;
@@ -71,6 +79,11 @@ static bool keep_extras(kp_keep *keep, uint32_t op, kp_keep_rule rule)
     kp_shape shape = keep->sizes->tensors[y];
     uint64_t elems = kp_shape_elems(shape, 1), bytes = kp_mul_u64(elems, kp_dtype_bytes(dtype));
     uint64_t last = shape.rank ? kp_max_u64((uint64_t)shape.dim[shape.rank - 1], 1) : 1;
+    if (in_float32(keep, &keep->graph->ops[op])) {
+        dtype = KP_FLOAT32;
+        bytes = kp_mul_u64(elems, 4);
+        if (!add_bytes(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "input in float32", dtype, bytes)) return false;
+    }
     return add_bytes(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, rule.mask == 8 ? "indices" : "mask",
                      rule.mask == 8 ? KP_INT64 : KP_BOOL, kp_mul_u64(elems, rule.mask)) &&
            add_bytes(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "intermediate values", dtype,
@@ -121,9 +134,13 @@ static bool takes_over(const kp_keep *keep, const kp_graph_op *op)
 bool kp_keep_eager(kp_keep *keep)
 {
     const kp_graph *g = keep->graph;
+    kp_equals equals;
+    if (!kp_equals_init(&equals, keep)) return false;
     for (uint32_t i = keep->part->first_op; i < keep->part->end_op; i++) {
-        if (!takes_over(keep, &g->ops[i])) continue;
-        keep->root[g->ops[i].out[0]] = keep->root[g->ops[i].in[0]];
+        bool over = takes_over(keep, &g->ops[i]);
+        uint32_t same = over ? keep->root[g->ops[i].in[0]] : keep->profile->merges ? kp_equals_find(&equals, keep, i) : KP_NO;
+        if (same == KP_NO) continue;
+        keep->root[g->ops[i].out[0]] = same;
         keep->skipped[i] = true;
     }
     for (uint32_t i = 0; i < g->n_ops; i++) {

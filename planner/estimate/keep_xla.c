@@ -40,28 +40,7 @@ static bool weighty(const kp_graph_op *op)
     return kp_op_rows[op->op].kind == KP_KIND_WEIGHTY;
 }
 
-/* ---- equal steps on equal values are one ---- */
-
-static bool same_step(const kp_keep *keep, const kp_graph_op *a, const kp_graph_op *b)
-{
-    if (a->op != b->op || a->n_in != b->n_in || a->n_out != 1 || b->n_out != 1) return false;
-    if (a->n_weights || b->n_weights || memcmp(&a->attr, &b->attr, sizeof(a->attr))) return false;
-    for (uint32_t k = 0; k < a->n_in; k++)
-        if (keep->root[a->in[k]] != keep->root[b->in[k]]) return false;
-    return kp_shape_equal(keep->graph->tensors[a->out[0]].shape, keep->graph->tensors[b->out[0]].shape);
-}
-
-/* The output that an earlier equal step made, or KP_NO. `next` chains the readers of a root. */
-static uint32_t equal_output(const kp_keep *keep, uint32_t op, const uint32_t *head, const uint32_t *next)
-{
-    const kp_graph_op *o = &keep->graph->ops[op];
-    node_kind kind = kind_of(o);
-    if (!o->n_in || o->op == KP_OP_DROPOUT || kind == NODE_WEIGHTY || kind == NODE_INPUT) return KP_NO;
-    unsigned tries = 0;
-    for (uint32_t r = head[keep->root[o->in[0]]]; r != KP_NO && tries < 64; r = next[r], tries++)
-        if (same_step(keep, o, &keep->graph->ops[r])) return keep->root[keep->graph->ops[r].out[0]];
-    return KP_NO;
-}
+/* ---- what shares storage ---- */
 
 /* An op that leaves its input where it is: a view, a bias folded into the product before it. */
 static bool renames(const kp_keep *keep, const kp_graph_op *op)
@@ -76,23 +55,15 @@ static bool renames(const kp_keep *keep, const kp_graph_op *op)
 
 static bool find_roots(kp_keep *keep)
 {
-    const kp_graph *g = keep->graph;
-    uint32_t *head = KP_NEW(keep->arena, uint32_t, g->n_tensors), *next = KP_NEW(keep->arena, uint32_t, g->n_ops);
-    if (!head || !next) return false;
-    for (uint32_t t = 0; t < g->n_tensors; t++) head[t] = KP_NO;
-    for (uint32_t i = 0; i < g->n_ops; i++) {
-        const kp_graph_op *op = &g->ops[i];
-        uint32_t same = renames(keep, op) ? keep->root[op->in[0]] : equal_output(keep, i, head, next);
+    kp_equals equals;
+    if (!kp_equals_init(&equals, keep)) return false;
+    for (uint32_t i = 0; i < keep->graph->n_ops; i++) {
+        const kp_graph_op *op = &keep->graph->ops[i];
+        uint32_t same = renames(keep, op) ? keep->root[op->in[0]] : kp_equals_find(&equals, keep, i);
         /* A stage cannot rename what another stage holds. */
-        if (same != KP_NO && kp_keep_inside(keep, i) == kp_keep_inside(keep, g->tensors[same].op)) {
-            keep->root[op->out[0]] = same;
-            keep->skipped[i] = true;
-            continue;
-        }
-        if (!op->n_in) continue;
-        uint32_t x = keep->root[op->in[0]];
-        next[i] = head[x];
-        head[x] = i;
+        if (same == KP_NO || kp_keep_inside(keep, i) != kp_keep_inside(keep, keep->graph->tensors[same].op)) continue;
+        keep->root[op->out[0]] = same;
+        keep->skipped[i] = true;
     }
     return true;
 }

@@ -29,7 +29,7 @@ static void add_space(const kp_tape *tape, const kp_profile *p, const kp_device 
 {
     bool products = has_kind(tape, false), convolutions = has_kind(tape, true);
     uint64_t space = p->products_space || !products ? 0 : kp_profile_space(p, device);
-    o->inside = space;
+    o->inside = p->space_outside ? 0 : space;
     o->bytes.bytes[KP_CAT_WORKSPACE] = space + (convolutions ? p->conv_bytes : 0);
     o->low.bytes[KP_CAT_WORKSPACE] = space;
     o->high.bytes[KP_CAT_WORKSPACE] = space + (convolutions ? p->conv_high_bytes : 0);

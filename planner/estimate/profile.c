@@ -112,7 +112,8 @@ static const kp_profile keras_tf = {
     .source = "XLA:GPU buffer assignments; context: TF on T4 and P100, 264 to 375 MiB before use",
 };
 static const kp_profile tf_graph = {
-    .grads_f32 = true, .copies_f32 = true, .scalers = true, .update_one = 2,
+    .grads_f32 = true, .copies_f32 = true, .scalers = true, .update_one = 1,
+    .merges = true, .norms_f32 = true, .space_outside = true,
     .loss_kept = 1, .loss_moment = 0,
     .space_bytes = 0, .space_9_bytes = 32 * MIB, .space_count = 1,
     .conv_bytes = 128 * MIB, .conv_high_bytes = 2048 * MIB,

@@ -45,7 +45,10 @@ typedef struct kp_profile {
     bool flash;          /* attention never writes its scores */
     bool copies_f32;     /* mixed policies keep a copy of each kernel in the compute type */
     bool scalers;        /* mixed_float16 tests all gradients before the first update */
-    uint8_t update_one;  /* copies of one weight at a time that the update holds */
+    bool merges;         /* equal steps on equal values run once */
+    bool norms_f32;      /* normalisations compute in float32 whatever the policy */
+    bool space_outside;  /* the products' workspace is not the framework allocator's */
+    uint8_t update_one;  /* copies of one weight at a time that the update holds, if it has slots */
     uint8_t update_all;  /* copies of all weights that it holds (torch's foreach) */
     uint8_t loss_kept, loss_moment; /* float32 copies of the output: kept, and beside its gradient */
     bool prefetch;       /* the next batch is on the device already */

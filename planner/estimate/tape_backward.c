@@ -82,7 +82,7 @@ static void input_gradients(kp_taping *t, uint32_t op)
 static void update_one(kp_taping *t, uint32_t w, kp_dtype dtype, uint64_t bytes)
 {
     uint32_t moment = t->together || kp_taping_accumulates(t) ? 0 : t->profile->update_one;
-    if (!moment) return;
+    if (!moment || !kp_optimizer_slot_elems(t->training, &t->graph->weights[w])) return;
     kp_taping_drop(t, kp_taping_weight(t, w, KP_CAT_TEMPORARY, KP_TEXT_UPDATE, dtype, kp_mul_u64(bytes, moment), 1));
 }
 
