@@ -2,13 +2,20 @@
 #include "planner/estimate/work.h"
 #include <math.h>
 
-/* Efficiencies against the data sheet. Sustained training runs at 0.87 of single kernels. */
+/* Efficiencies against the data sheet. Sustained training runs at 0.87 of single kernels. Products:
+ * vidur's kernel times. Convolutions: DeepBench (tensor cores 0.3 to 0.59), NeuSight (CUDA cores 0.8
+ * and more), whole networks in TF32 at 14 to 17 % of its peak. */
 #define SUSTAINED   0.87
 #define E_PRODUCT   0.70
-#define E_CONV      0.60
+#define E_CONV_HALF 0.45
+#define E_CONV_TF32 0.35
+#define E_CONV_CORE 0.85
 #define E_ELEMENTS  0.80
-#define E_NORM      0.40
 #define FILL_S      3e-6 /* peak x this is the work at which a product is half as fast */
+/* A normalisation reads its input for the statistics, reads it again and writes; going back it reads
+ * two tensors for the sums, two again and writes one. */
+#define NORM_FORWARD  3
+#define NORM_BACKWARD 5
 
 static double first_known(const double *rates, size_t n)
 {
@@ -25,13 +32,16 @@ static kp_rates rates_of(const kp_gpu_kind *k, kp_framework framework)
     double single[] = {tf32 ? k->tf32_flops_per_s : NAN, k->fp32_flops_per_s, k->bf16_flops_per_s};
     double whole[] = {k->fp64_flops_per_s, k->fp32_flops_per_s / 32, k->bf16_flops_per_s / 64};
     double memory = k->memory_bytes_per_s > 0 ? k->memory_bytes_per_s : 3e11;
-    return (kp_rates){first_known(half, KP_LEN(half)), first_known(single, KP_LEN(single)),
-                      first_known(whole, KP_LEN(whole)), memory, 0};
+    double core[] = {k->fp32_flops_per_s, k->bf16_flops_per_s};
+    return (kp_rates){first_known(half, KP_LEN(half)),   first_known(single, KP_LEN(single)),
+                      first_known(whole, KP_LEN(whole)), first_known(core, KP_LEN(core)),
+                      tf32 && k->tf32_flops_per_s > 0,   memory,
+                      0};
 }
 
 kp_rates kp_rates_of(const kp_cluster *cluster, const kp_profile *profile, kp_framework framework)
 {
-    kp_rates slow = {INFINITY, INFINITY, INFINITY, INFINITY, 0};
+    kp_rates slow = {INFINITY, INFINITY, INFINITY, INFINITY, false, INFINITY, 0};
     const kp_gpu_kind *seen = NULL;
     for (uint32_t i = 0; i < cluster->n_slots; i++) {
         const kp_gpu_kind *kind = cluster->slots[i].device.kind;
@@ -41,6 +51,8 @@ kp_rates kp_rates_of(const kp_cluster *cluster, const kp_profile *profile, kp_fr
         slow.half_flops_per_s = fmin(slow.half_flops_per_s, r.half_flops_per_s);
         slow.single_flops_per_s = fmin(slow.single_flops_per_s, r.single_flops_per_s);
         slow.double_flops_per_s = fmin(slow.double_flops_per_s, r.double_flops_per_s);
+        slow.core_flops_per_s = fmin(slow.core_flops_per_s, r.core_flops_per_s);
+        slow.tf32 |= r.tf32;
         slow.memory_bytes_per_s = fmin(slow.memory_bytes_per_s, r.memory_bytes_per_s);
     }
     slow.launch_s = profile->xla ? 3e-6 : 8e-6;
@@ -57,13 +69,16 @@ double kp_rates_peak(const kp_rates *rates, kp_dtype dtype)
 
 static bool is_norm(kp_op op)
 {
-    return op == KP_OP_BATCHNORM || op == KP_OP_LAYERNORM || op == KP_OP_RMSNORM || op == KP_OP_GROUPNORM || op == KP_OP_SOFTMAX;
+    return op == KP_OP_BATCHNORM || op == KP_OP_LAYERNORM || op == KP_OP_RMSNORM || op == KP_OP_GROUPNORM;
 }
 
-static double efficiency(const kp_graph_op *op)
+/* What a product of this op and type reaches on the card. */
+static double reached(const kp_graph_op *op, kp_dtype dtype, const kp_rates *rates)
 {
-    bool conv = op->op == KP_OP_CONV || op->op == KP_OP_CONV_DEPTHWISE || op->op == KP_OP_CONV_TRANSPOSE;
-    return (conv ? E_CONV : E_PRODUCT) * SUSTAINED;
+    if (op->op == KP_OP_CONV_DEPTHWISE) return rates->core_flops_per_s * E_CONV_CORE * SUSTAINED / 4;
+    bool conv = op->op == KP_OP_CONV || op->op == KP_OP_CONV_TRANSPOSE, half = kp_dtype_bytes(dtype) < 4;
+    double e = !conv ? E_PRODUCT : half ? E_CONV_HALF : rates->tf32 ? E_CONV_TF32 : E_CONV_CORE;
+    return kp_rates_peak(rates, dtype) * e * SUSTAINED;
 }
 
 static double value_bytes(const kp_keep *keep, uint32_t tensor)
@@ -73,10 +88,11 @@ static double value_bytes(const kp_keep *keep, uint32_t tensor)
 }
 
 /* Bytes that one pass of the op moves: what it reads and writes. A fused op of XLA only pays for
- * what is in memory anyway. */
+ * what is in memory anyway, but for normalisations, whose sums need passes of their own. */
 static double moved(const kp_keep *keep, const kp_graph_op *op)
 {
     double bytes = 0;
+    if (is_norm(op->op)) return NORM_FORWARD * value_bytes(keep, op->out[0]);
     for (uint32_t k = 0; k < op->n_out; k++)
         if (keep->values[keep->root[op->out[k]]].written) bytes += value_bytes(keep, op->out[k]);
     if (!op->n_out || (keep->profile->xla && bytes == 0)) return 0;
@@ -97,9 +113,9 @@ static double pass_s(const kp_graph_op *op, double flops, double bytes, kp_dtype
 {
     if (flops <= 0 && bytes <= 0) return 0;
     bool product = kp_op_rows[op->op].kind == KP_KIND_WEIGHTY || op->op == KP_OP_RNN;
-    double peak = kp_rates_peak(rates, dtype) * efficiency(op);
-    double work_s = product && flops > 0 ? flops / peak + FILL_S / efficiency(op) : 0;
-    double moved_s = bytes / (rates->memory_bytes_per_s * (is_norm(op->op) ? E_NORM : E_ELEMENTS));
+    double speed = reached(op, dtype, rates);
+    double work_s = product && flops > 0 ? flops / speed + FILL_S * fmin(kp_rates_peak(rates, dtype) / speed, 4) : 0;
+    double moved_s = bytes / (rates->memory_bytes_per_s * E_ELEMENTS);
     return rates->launch_s + fmax(work_s, moved_s);
 }
 
@@ -134,6 +150,7 @@ kp_op_work kp_op_work_of(const kp_keep *keep, uint32_t op, const kp_rates *rates
     for (uint32_t k = 0; k < o->n_in; k++) down |= keep->wants[keep->graph->tensors[o->in[k]].op];
     bool trained = kp_keep_trains(keep->graph, o);
     double back = product ? down + trained + (!o->n_weights && down) : keep->wants[op] ? 1 : 0;
+    if (is_norm(o->op)) back *= (double)NORM_BACKWARD / NORM_FORWARD;
     w.forward_s = pass_s(o, flops, bytes, dtype, rates) + chain_s(keep, o, rates);
     if (back > 0) w.backward_s = back * pass_s(o, flops, bytes, dtype, rates) + 2 * chain_s(keep, o, rates);
     w.flops = flops * (1 + back);

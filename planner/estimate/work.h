@@ -15,6 +15,8 @@
 /* The slowest GPU of a cluster, as rates. */
 typedef struct kp_rates {
     double half_flops_per_s, single_flops_per_s, double_flops_per_s; /* of products */
+    double core_flops_per_s; /* of CUDA cores in float32: what tensor cores do not take */
+    bool tf32;               /* single_flops_per_s is TF32's */
     double memory_bytes_per_s;
     double launch_s;
 } kp_rates;

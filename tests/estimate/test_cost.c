@@ -184,3 +184,35 @@ Test(cost, order)
     cr_expect(fabs(fast.sum[fast.n_units].flops / 32 / 24.6e9 - 1) < .1, "%g", fast.sum[fast.n_units].flops / 32);
     fixture_free(&f);
 }
+
+/* Published throughput of whole networks, images a second on one card (deep learning examples of
+ * the vendor, MXNet and PyTorch): within a quarter. */
+Test(cost, resnet50_throughput)
+{
+    static const struct {
+        const char *spec, *policy;
+        uint32_t batch;
+        double least, most;
+    } rows[] = {
+        {"1x1xA100-80G", "mixed_bfloat16", 256, 2470, 3410},
+        {"1x1xA100-80G", "float32", 256, 909, 1056},
+        {"1x1xV100-16G", "mixed_float16", 192, 1156, 1492},
+        {"1x1xV100-16G", "float32", 64, 356, 432},
+    };
+    for (size_t i = 0; i < KP_LEN(rows); i++) {
+        fixture f;
+        kp_err err = {0};
+        kp_costs costs;
+        kp_plan_step step;
+        fixture_init(&f);
+        f.options.batch = rows[i].batch;
+        f.options.dtype_policy = rows[i].policy;
+        fixture_load(&f, "models/resnet50.json");
+        kp_cluster cluster = cluster_of(&f, rows[i].spec);
+        kp_strategy one = kp_part_whole(f.graph, &f.training).strategy;
+        cr_assert_eq(kp_costs_make(f.graph, &f.training, &one, NULL, &cluster, &f.arena, &costs, &err), KP_OK);
+        kp_step_time(&costs, (uint32_t[]){0, costs.n_units}, &one, &f.training, f.graph, &cluster, &step);
+        cr_expect(step.samples_per_s > .75 * rows[i].least && step.samples_per_s < 1.25 * rows[i].most, "row %zu: %.0f images/s", i, step.samples_per_s);
+        fixture_free(&f);
+    }
+}

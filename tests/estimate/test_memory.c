@@ -115,6 +115,36 @@ Test(memory, xla_records)
     }
 }
 
+/* Keras 3.15 on TensorFlow 2.21's graph executor: live tensors and variables at the peak of the
+ * traced and optimised step for a GPU. */
+Test(memory, tf_graph_records)
+{
+    static const struct {
+        const char *model, *policy, *optimizer;
+        double peak, within;
+    } rows[] = {
+        {"apps/MobileNet.json", "float32", "adam", 1582.4e6, .02},     {"apps/VGG16.json", "float32", "adam", 4534.8e6, .04},
+        {"apps/VGG16.json", "float32", "sgd", 2917.5e6, .02},          {"apps/ResNet50V2.json", "float32", "adam", 2554.5e6, .03},
+        {"apps/EfficientNetB0.json", "float32", "adam", 2939.1e6, .02}, {"apps/ConvNeXtTiny.json", "float32", "adam", 6455.0e6, .06},
+        {"apps/ResNet50V2.json", "mixed_float16", "adam", 2070.7e6, .03}, {"apps/MobileNet.json", "mixed_float16", "adam", 1155.7e6, .04},
+    };
+    for (size_t i = 0; i < KP_LEN(rows); i++) {
+        fixture f;
+        fixture_init(&f);
+        f.options.framework = KP_FW_KERAS_TF_GRAPH;
+        f.options.dtype_policy = rows[i].policy;
+        f.options.optimizer = rows[i].optimizer;
+        f.options.loss = "categorical_crossentropy";
+        f.options.gpu = "H100-80G";
+        fixture_load(&f, rows[i].model);
+        kp_part part = kp_part_whole(f.graph, &f.training);
+        kp_memory m = fixture_memory(&f, &part);
+        double off = (double)m.allocated_bytes / rows[i].peak - 1;
+        cr_expect(fabs(off) <= rows[i].within, "row %zu: %s is %.2f %% off", i, rows[i].model, 100 * off);
+        fixture_free(&f);
+    }
+}
+
 typedef struct change {
     const char *what;
     kp_strategy a, b;
