@@ -59,6 +59,16 @@ Test(arena, limit)
     }
 }
 
+Test(arena, limit_can_be_used_up)
+{
+    kp_arena arena;
+    kp_arena_init(&arena, 64);
+    cr_expect(kp_arena_alloc(&arena, 4, 16));
+    cr_expect_eq(arena.used_bytes, 64);
+    cr_expect_null(kp_arena_alloc(&arena, 1, 1));
+    kp_arena_release(&arena);
+}
+
 static const struct {
     size_t count, size;
 } huge[] = {

@@ -200,6 +200,22 @@ Test(mpack, counts_are_not_believed)
     }
 }
 
+/* Items of one byte fill a message to its end. */
+Test(mpack, counts_that_fit_exactly)
+{
+    static const char bytes[] = "\x83\xa5" "lease\xa1l\xa5" "fence\1\xa4" "gpus\x93\xa0\xa0\xa0";
+    kp_arena arena;
+    kp_arena_init(&arena, 0);
+    kp_wire_fence fence;
+    kp_err err = {0};
+    cr_expect_eq(kp_schema_unpack(kp_wire_schema(KP_WIRE_FENCE), bytes, sizeof(bytes) - 2, &arena, &fence,
+                                  &err), KP_INPUT, "cut off");
+    cr_assert_eq(kp_schema_unpack(kp_wire_schema(KP_WIRE_FENCE), bytes, sizeof(bytes) - 1, &arena, &fence,
+                                  &err), KP_OK, "%s: %s", err.where, err.msg);
+    cr_expect(fence.n_gpus == 3 && !fence.gpus[1][0] && !fence.gpus[2][0]);
+    kp_arena_release(&arena);
+}
+
 /* ---- every message, cut off and damaged ---- */
 
 Test(mpack, cut_off_at_every_byte)
