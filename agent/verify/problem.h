@@ -46,10 +46,11 @@ uint64_t kp_problem_pad(const kp_problem *problem, int dim);
 /* Most products that are summed into one element, forward and backward: the bound of exactness. */
 uint64_t kp_problem_terms(const kp_problem *problem);
 
-/* Makes the shapes small: the dimensions that `row` cuts keep the number of ranks below or at their
- * size and the remainder; kernel, strides and groups stay; others shrink by halves until no tensor
- * has more than limit_elems elements and the products are no more than those of a square matmul of
- * that size. limit_elems 0: nothing is done. True if something shrank. */
+/* Makes the shapes small: the dimensions that `row` cuts keep at least one element a rank, where
+ * they had it, and the remainder; kernel and strides stay, several groups stay several; others
+ * shrink by halves until no tensor has more than limit_elems elements and the products are no more
+ * than those of a square matmul of that size. limit_elems 0: nothing is done. True if something
+ * shrank. */
 bool kp_problem_reduce(kp_problem *problem, const kp_shard_row *row, uint32_t ranks,
                        uint64_t limit_elems);
 

@@ -154,11 +154,27 @@ static const knob *next_to_shrink(const kp_problem *p, const knobs *k)
     return best;
 }
 
+/* Fewer groups of the same sizes; where filters are divided, so many that their number stays in its
+ * class. Multiples of a group's filters repeat their remainders after `ranks` steps. */
+static void drop_groups(kp_problem *p, bool cut, uint32_t ranks)
+{
+    const uint64_t filters = (uint64_t)p->w.dim[4], each = filters / p->groups;
+    uint64_t n = cut ? kp_ceil_div(kp_min_u64(ranks, filters), each) : LEAST_FREE;
+    if (n < LEAST_FREE) n = LEAST_FREE;
+    for (uint32_t i = 0; cut && i < ranks && n * each % ranks != filters % ranks; i++) n++;
+    if (n >= p->groups || (cut && n * each % ranks != filters % ranks)) return;
+    p->groups = (uint32_t)n;
+    p->x.dim[p->x_channel] = p->w.dim[3] * (int64_t)n;
+    p->y.dim[p->y_channel] = p->w.dim[4] = (int64_t)(n * each);
+}
+
 bool kp_problem_reduce(kp_problem *p, const kp_shard_row *row, uint32_t ranks, uint64_t limit)
 {
     if (limit == 0 || small_enough(p, limit)) return false;
     const kp_problem before = *p;
-    const knobs k = list_knobs(p, row_divides(row));
+    const divided d = row_divides(row);
+    if (p->op == KP_OP_CONV && p->groups > 1 && !d.in) drop_groups(p, d.out, ranks);
+    const knobs k = list_knobs(p, d);
     for (unsigned i = 0; i < k.n; i++)
         if (k.at[i].cut)
             set_size(p, &k.at[i], same_class(size_of(p, &k.at[i]), ranks, k.at[i].unit));
