@@ -80,27 +80,19 @@ kp_status kp_store_node_put(kp_store *store, const kp_node *node, uint64_t revis
     return kp_store_end(store, node_put(store, node, revision, now_ms, err), err);
 }
 
-static kp_status node_read(sqlite3_stmt *row, kp_arena *arena, kp_node *ret, kp_err *err)
-{
-    const char *text = (const char *)sqlite3_column_text(row, 0);
-    if (!text) return kp_nomem(err);
-    kp_status status = kp_schema_read(&kp_schema_node, text, (size_t)sqlite3_column_bytes(row, 0),
-                                      arena, ret, err);
-    if (status == KP_NOMEM) return status;
-    return status == KP_OK ? KP_OK : (err->code = KP_STORE);
-}
-
 static kp_status nodes_read(kp_store *store, kp_arena *arena, kp_nodes *ret, kp_err *err)
 {
     size_t n = 0, cap = 0;
     kp_node *nodes = NULL;
+    const char *name;
     sqlite3_stmt *row;
     KP_TRY(kp_sql_start(store, KP_SQL_NODES, NULL, 0, err));
     for (;;) {
         KP_TRY(kp_sql_row(store, KP_SQL_NODES, &row, err));
         if (!row) break;
         if (!KP_GROW(arena, nodes, n, cap)) return kp_nomem(err);
-        KP_TRY(node_read(row, arena, &nodes[n], err));
+        KP_TRY(kp_sql_column(row, 1, arena, &name, err));
+        KP_TRY(kp_sql_body(store, row, 0, &kp_schema_node, "node", name, arena, &nodes[n], err));
         n++;
     }
     ret->nodes = nodes;

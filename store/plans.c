@@ -167,19 +167,11 @@ static kp_status body_read(kp_store *store, const char *id, kp_arena *arena, kp_
                            kp_err *err)
 {
     sqlite3_stmt *row = NULL;
-    const char *body = NULL;
     const kp_sql_arg args[] = {kp_sql_text(":id", id)};
     KP_TRY(kp_sql_start(store, KP_SQL_PLAN_GET, args, KP_LEN(args), err));
     KP_TRY(kp_sql_row(store, KP_SQL_PLAN_GET, &row, err));
     if (!row) return kp_fail(err, KP_INPUT, "there is no plan '%s'", id);
-    KP_TRY(kp_sql_column(row, 0, arena, &body, err));
-    kp_status status = kp_schema_read(&kp_schema_plan, body, strlen(body), arena, ret, err);
-    if (status == KP_INPUT) {
-        err->code = KP_STORE;
-        kp_err_at(err, "store '%s': plan '%s'", store->path, id);
-        return KP_STORE;
-    }
-    KP_TRY(status);
+    KP_TRY(kp_sql_body(store, row, 0, &kp_schema_plan, "plan", id, arena, ret, err));
     return kp_time_str(sqlite3_column_int64(row, 1), arena, &ret->created, err);
 }
 

@@ -139,14 +139,12 @@ static kp_status last_read(kp_store *store, const char *plan, kp_arena *arena,
                            kp_plan_verification *ret, kp_err *err)
 {
     sqlite3_stmt *row = NULL;
-    const char *body = NULL;
     kp_verdict verdict;
     const kp_sql_arg args[] = {kp_sql_text(":plan", plan)};
     KP_TRY(kp_sql_start(store, KP_SQL_VERIFICATION_LAST, args, KP_LEN(args), err));
     KP_TRY(kp_sql_row(store, KP_SQL_VERIFICATION_LAST, &row, err));
     if (!row) return KP_OK;
-    KP_TRY(kp_sql_column(row, 0, arena, &body, err));
-    KP_TRY(kp_schema_read(&kp_schema_verdict, body, strlen(body), arena, &verdict, err));
+    KP_TRY(kp_sql_body(store, row, 0, &kp_schema_verdict, "verdict on", plan, arena, &verdict, err));
     return kp_verdict_short(&verdict, sqlite3_column_int64(row, 1), arena, ret, err);
 }
 

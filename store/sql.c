@@ -26,7 +26,7 @@ static const char *const texts[] = {
         " ON CONFLICT (name) DO UPDATE SET boot_epoch = excluded.boot_epoch,"
         " simulated = excluded.simulated, state = excluded.state, revision = excluded.revision,"
         " seen_ms = excluded.seen_ms, body = excluded.body",
-    [KP_SQL_NODES]     = "SELECT body, state FROM nodes ORDER BY name",
+    [KP_SQL_NODES]     = "SELECT body, name FROM nodes ORDER BY name",
     [KP_SQL_GPUS_DROP] = "DELETE FROM gpus WHERE node = :node",
     [KP_SQL_GPU_PUT] =
         "INSERT INTO gpus (uuid, node, gpu_index, name, total_bytes, driver_reserved_bytes)"
@@ -224,4 +224,19 @@ kp_status kp_sql_column(sqlite3_stmt *row, int column, kp_arena *arena, const ch
     int len = sqlite3_column_bytes(row, column);
     if (text) *ret = kp_arena_strn(arena, (const char *)text, (size_t)len);
     return *ret ? KP_OK : kp_nomem(err);
+}
+
+kp_status kp_sql_body(kp_store *store, sqlite3_stmt *row, int column, const kp_schema *schema,
+                      const char *what, const char *id, kp_arena *arena, void *ret, kp_err *err)
+{
+    kp_err why = {0};
+    const char *text = (const char *)sqlite3_column_text(row, column);
+    if (!text) return kp_nomem(err);
+    kp_status status = kp_schema_read(schema, text, (size_t)sqlite3_column_bytes(row, column), arena,
+                                      ret, &why);
+    if (status == KP_OK) return KP_OK;
+    if (status == KP_INPUT) status = why.code = KP_STORE;
+    kp_err_at(&why, "store '%s': %s '%s'", store->path, what, id);
+    if (err) *err = why;
+    return status;
 }

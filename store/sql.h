@@ -67,6 +67,11 @@ kp_status kp_sql_do(kp_store *store, kp_sql which, const kp_sql_arg *args, size_
 kp_status kp_sql_column(sqlite3_stmt *row, int column, kp_arena *arena, const char **ret,
                         kp_err *err);
 
+/* The column's JSON as a message. A text that does not read is the store's fault: KP_STORE, with
+ * `what` and `id` as the place. */
+kp_status kp_sql_body(kp_store *store, sqlite3_stmt *row, int column, const kp_schema *schema,
+                      const char *what, const char *id, kp_arena *arena, void *ret, kp_err *err);
+
 /* SQLite's error as ours; marks the store broken after an I/O error or corruption. */
 kp_status kp_sql_fail(kp_store *store, int code, const char *what, kp_err *err);
 
