@@ -45,7 +45,8 @@ static const char *nearest(const kp_gpu_kinds *table, const char *name)
     for (uint32_t i = 0; i < table->n_gpus; i++) {
         const kp_gpu_kind *kind = &table->gpus[i];
         if (n < NAMES_MAX) names[n++] = kind->key;
-        for (uint32_t k = 0; k < kind->n_aliases && n < NAMES_MAX; k++) names[n++] = kind->aliases[k];
+        for (uint32_t k = 0; k < kind->n_aliases && n < NAMES_MAX; k++)
+            names[n++] = kind->aliases[k];
     }
     return kp_nearest(name, names, n);
 }
@@ -60,8 +61,10 @@ kp_status kp_gpu_find(const kp_gpu_kinds *table, const char *name, const kp_gpu_
     }
     kp_fail(err, KP_USAGE, "'%.60s' is no GPU of the table", name);
     const char *near = nearest(table, name);
-    if (near) kp_hint(err, "did you mean '%s'?", near);
-    else kp_hint(err, "known are H100-80G, A100-80G, L40S, T4 and others of configs/gpus.json");
+    if (near)
+        kp_hint(err, "did you mean '%s'?", near);
+    else
+        kp_hint(err, "known are H100-80G, A100-80G, L40S, T4 and others of configs/gpus.json");
     return KP_USAGE;
 }
 
@@ -107,8 +110,8 @@ static const char *invent_uuid(const char *node, uint32_t index, kp_arena *arena
     snprintf(number, sizeof(number), "/%" PRIu32, index);
     uint64_t a = fnv(fnv(0xcbf29ce484222325u, node), number);
     uint64_t b = fnv(fnv(a ^ 0x9e3779b97f4a7c15u, number), node);
-    return kp_arena_fmt(arena, "GPU-%08" PRIx64 "-%04" PRIx64 "-%04" PRIx64 "-%04" PRIx64
-                        "-%012" PRIx64,
+    return kp_arena_fmt(arena,
+                        "GPU-%08" PRIx64 "-%04" PRIx64 "-%04" PRIx64 "-%04" PRIx64 "-%012" PRIx64,
                         a >> 32, a >> 16 & 0xffff, a & 0xffff, b >> 48, b & 0xffffffffffff);
 }
 

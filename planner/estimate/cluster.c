@@ -19,7 +19,8 @@ static kp_status parse_group(const char *spec, const char *from, size_t len,
     char group[96];
     size_t digits = strspn(from, "0123456789");
     if (!digits || digits >= len || len >= sizeof(group) || from[digits] != 'x')
-        return kp_fail(err, KP_USAGE, "'%.60s' is not nodes x GPUs x kind, like 4x8xH100-80G", spec);
+        return kp_fail(err, KP_USAGE, "'%.60s' is not nodes x GPUs x kind, like 4x8xH100-80G",
+                       spec);
     memcpy(group, from, len);
     group[len] = 0;
     group[digits] = 0;
@@ -137,12 +138,12 @@ static kp_status refuse(const kp_nodes *nodes, uint32_t want_nodes, uint32_t nee
 {
     char why[200];
     name_the_missing(nodes, need, why, sizeof(why));
-    if (!nodes->n_nodes)
-        return kp_fail(err, KP_INFEASIBLE, "the inventory has no nodes");
+    if (!nodes->n_nodes) return kp_fail(err, KP_INFEASIBLE, "the inventory has no nodes");
     if (want_nodes == UINT32_MAX)
         return kp_fail(err, KP_INFEASIBLE, "no node is ready with %u or more free GPUs%s%s", need,
                        why[0] ? ": " : "", why);
-    return kp_fail(err, KP_INFEASIBLE, "%u nodes with %u or more free GPUs are asked for, %u of %u are there%s%s",
+    return kp_fail(err, KP_INFEASIBLE,
+                   "%u nodes with %u or more free GPUs are asked for, %u of %u are there%s%s",
                    want_nodes, need, found, nodes->n_nodes, why[0] ? ": " : "", why);
 }
 

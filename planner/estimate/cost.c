@@ -16,10 +16,10 @@ typedef struct costing {
     kp_arena *arena;
     kp_err *err;
     kp_costs *out;
-    kp_unit_sum *unit;    /* each unit's own, before they are summed */
+    kp_unit_sum *unit; /* each unit's own, before they are summed */
     uint64_t *moment, *cross;
     uint32_t *unit_of_op, *unit_of_layer;
-    bool *lasting;        /* buffers that are not alive for a moment only */
+    bool *lasting; /* buffers that are not alive for a moment only */
 } costing;
 
 static kp_status set_up(costing *c)
@@ -30,7 +30,8 @@ static kp_status set_up(costing *c)
     c->cross = KP_NEW(c->arena, uint64_t, (size_t)n + 2);
     c->unit_of_op = KP_NEW(c->arena, uint32_t, c->graph->n_ops);
     c->unit_of_layer = KP_NEW(c->arena, uint32_t, c->graph->n_layers);
-    if (!c->unit || !c->moment || !c->cross || !c->unit_of_op || !c->unit_of_layer) return kp_nomem(c->err);
+    if (!c->unit || !c->moment || !c->cross || !c->unit_of_op || !c->unit_of_layer)
+        return kp_nomem(c->err);
     for (uint32_t u = n; u-- > 0;)
         for (uint32_t i = c->out->units[u].first_op; i < c->out->units[u].end_op; i++) {
             c->unit_of_op[i] = u;
@@ -59,9 +60,12 @@ static bool lasting(costing *c, const kp_tape_buffer *b, kp_phase phase)
         *place += b->bytes;
         return true;
     }
-    if (b->category == KP_CAT_WEIGHTS && phase == KP_PHASE_FORWARD) u->copies_bytes += b->bytes;
-    else if (b->category == KP_CAT_ACTIVATIONS && phase == KP_PHASE_FORWARD) u->kept_bytes += b->bytes;
-    else return false;
+    if (b->category == KP_CAT_WEIGHTS && phase == KP_PHASE_FORWARD)
+        u->copies_bytes += b->bytes;
+    else if (b->category == KP_CAT_ACTIVATIONS && phase == KP_PHASE_FORWARD)
+        u->kept_bytes += b->bytes;
+    else
+        return false;
     return true;
 }
 
@@ -71,8 +75,10 @@ static kp_status mark_gradients(costing *c, const kp_tape *tape)
     uint32_t *until = KP_NEW(c->arena, uint32_t, tape->n_buffers);
     if (!until) return kp_nomem(c->err);
     for (uint32_t i = 0; i < tape->n_steps; i++)
-        for (uint32_t e = tape->steps[i].first_event; e < tape->steps[i].first_event + tape->steps[i].n_events; e++)
-            if (!tape->events[e].alloc && tape->steps[i].phase == KP_PHASE_OPTIMIZER) until[tape->events[e].buffer] = 1;
+        for (uint32_t e = tape->steps[i].first_event;
+             e < tape->steps[i].first_event + tape->steps[i].n_events; e++)
+            if (!tape->events[e].alloc && tape->steps[i].phase == KP_PHASE_OPTIMIZER)
+                until[tape->events[e].buffer] = 1;
     for (uint32_t i = 0; i < tape->n_buffers; i++) {
         const kp_tape_buffer *b = &tape->buffers[i];
         if (!until[i] || b->category != KP_CAT_GRADIENTS || c->lasting[i]) continue;
@@ -89,8 +95,10 @@ static void count_moments(costing *c, const kp_tape *tape)
     for (uint32_t i = 0; i < tape->n_steps; i++) {
         const kp_tape_step *s = &tape->steps[i];
         if (s->phase == KP_PHASE_OPTIMIZER) continue; /* the update: update_bytes */
-        if (s->op != KP_NO) unit = c->unit_of_op[s->op];
-        else if (s->phase == KP_PHASE_BACKWARD) unit = c->out->n_units - 1;
+        if (s->op != KP_NO)
+            unit = c->unit_of_op[s->op];
+        else if (s->phase == KP_PHASE_BACKWARD)
+            unit = c->out->n_units - 1;
         for (uint32_t e = s->first_event; e < s->first_event + s->n_events; e++) {
             uint32_t id = tape->events[e].buffer;
             const kp_tape_buffer *b = &tape->buffers[id];
@@ -131,7 +139,8 @@ static kp_status crossings(costing *c, const kp_keep *keep)
     for (uint32_t t = 0; t < g->n_tensors; t++) {
         uint32_t from = c->unit_of_op[g->tensors[t].op];
         if (keep->root[t] != t || g->ops[g->tensors[t].op].op == KP_OP_INPUT) continue;
-        uint64_t bytes = kp_mul_u64(kp_sizes_tensor_elems(keep->sizes, t), kp_dtype_bytes(g->tensors[t].dtype));
+        uint64_t bytes =
+            kp_mul_u64(kp_sizes_tensor_elems(keep->sizes, t), kp_dtype_bytes(g->tensors[t].dtype));
         if (last[t] <= from) continue;
         c->cross[from + 1] += bytes; /* differences, summed below; unsigned wrap-around is exact */
         c->cross[last[t] + 1] -= bytes;
@@ -153,7 +162,8 @@ static void unit_times(costing *c, const kp_keep *keep, const kp_rates *rates)
         double forward_tp_s = kp_coll_time_s(w.forward, tp, 1, w.forward_bytes, c->cluster);
         u->forward_s += w.forward_s;
         u->backward_s += w.backward_s + (again ? w.forward_s : 0);
-        u->tp_s += forward_tp_s * (again ? 2 : 1) + kp_coll_time_s(w.backward, tp, 1, w.backward_bytes, c->cluster);
+        u->tp_s += forward_tp_s * (again ? 2 : 1) +
+                   kp_coll_time_s(w.backward, tp, 1, w.backward_bytes, c->cluster);
         u->flops += w.flops;
     }
 }
@@ -171,7 +181,8 @@ static void unit_updates(costing *c, const kp_taping *t)
         uint64_t bytes = kp_taping_grad_bytes(t, w, &dtype);
         u->sync_bytes += bytes;
         u->update_elems += kp_ceil_div(kp_sizes_weight_elems(&t->sizes, w), kp_taping_shards(t, 1));
-        u->update_bytes += (p->update_all + (p->scalers ? 1u : 0u)) * kp_ceil_div(bytes, kp_taping_shards(t, 1));
+        u->update_bytes +=
+            (p->update_all + (p->scalers ? 1u : 0u)) * kp_ceil_div(bytes, kp_taping_shards(t, 1));
     }
 }
 
@@ -213,8 +224,8 @@ static kp_status sum_up(costing *c)
     return KP_OK;
 }
 
-static kp_part whole_part(const kp_graph *graph, const kp_training *training, const kp_strategy *strategy,
-                          const uint8_t *cuts)
+static kp_part whole_part(const kp_graph *graph, const kp_training *training,
+                          const kp_strategy *strategy, const uint8_t *cuts)
 {
     kp_part part = {.strategy = *strategy, .end_op = graph->n_ops, .in_flight = 1, .cuts = cuts};
     uint64_t samples = (uint64_t)strategy->micro_batch * strategy->dp;
@@ -227,13 +238,17 @@ static const kp_device *slowest(const kp_cluster *cluster)
 {
     const kp_device *device = &cluster->slots[0].device;
     for (uint32_t i = 1; i < cluster->n_slots; i++)
-        if (cluster->slots[i].device.kind->link_bytes_per_s > device->kind->link_bytes_per_s) device = &cluster->slots[i].device;
+        if (cluster->slots[i].device.kind->link_bytes_per_s > device->kind->link_bytes_per_s)
+            device = &cluster->slots[i].device;
     return device;
 }
 
 static kp_status fill(costing *c, const kp_tape *tape)
 {
-    kp_taping t = {.graph = c->graph, .training = c->training, .part = &c->part, .arena = c->arena,
+    kp_taping t = {.graph = c->graph,
+                   .training = c->training,
+                   .part = &c->part,
+                   .arena = c->arena,
                    .profile = kp_profile_of(c->training->framework)};
     KP_TRY(kp_sizes_make(c->graph, &c->part, c->arena, &t.sizes, c->err));
     KP_TRY(kp_keep_make(c->graph, c->training, &c->part, &t.sizes, c->arena, &t.keep, c->err));
@@ -247,18 +262,26 @@ static kp_status fill(costing *c, const kp_tape *tape)
     c->out->error = t.profile->error_high;
     c->out->waste = t.profile->waste_high;
     c->out->memory_bytes_per_s = rates.memory_bytes_per_s;
-    kp_dtype compute = c->graph->n_outputs ? c->graph->tensors[c->graph->outputs[0]].dtype : KP_FLOAT32;
+    kp_dtype compute =
+        c->graph->n_outputs ? c->graph->tensors[c->graph->outputs[0]].dtype : KP_FLOAT32;
     c->out->peak_flops_per_s = kp_rates_peak(&rates, compute);
     kp_weight one = {.shape = {.rank = 1, .dim = {1}}};
-    c->out->optimizer_bytes_an_elem = 4 * (3 + 2 * (double)kp_optimizer_slot_elems(c->training, &one));
+    c->out->optimizer_bytes_an_elem =
+        4 * (3 + 2 * (double)kp_optimizer_slot_elems(c->training, &one));
     return sum_up(c);
 }
 
-kp_status kp_costs_make(const kp_graph *graph, const kp_training *training, const kp_strategy *strategy,
-                        const uint8_t *cuts, const kp_cluster *cluster, kp_arena *arena, kp_costs *ret, kp_err *err)
+kp_status kp_costs_make(const kp_graph *graph, const kp_training *training,
+                        const kp_strategy *strategy, const uint8_t *cuts, const kp_cluster *cluster,
+                        kp_arena *arena, kp_costs *ret, kp_err *err)
 {
     kp_costs out = {.dp = strategy->dp, .tp = strategy->tp, .zero = strategy->zero};
-    costing c = {.graph = graph, .training = training, .cluster = cluster, .arena = arena, .err = err, .out = &out,
+    costing c = {.graph = graph,
+                 .training = training,
+                 .cluster = cluster,
+                 .arena = arena,
+                 .err = err,
+                 .out = &out,
                  .part = whole_part(graph, training, strategy, cuts)};
     kp_tape tape;
     KP_TRY(kp_units_make(graph, arena, &out.units, &out.n_units, err));

@@ -24,15 +24,15 @@ kp_status kp_units_make(const kp_graph *graph, kp_arena *arena, const kp_unit **
 
 /* Sums over units [0, i): entry i of each prefix array. */
 typedef struct kp_unit_sum {
-    double forward_s, backward_s;     /* one micro-batch, this rank, without collectives */
-    double tp_s;                      /* tensor-parallel collectives, forward and backward */
-    double flops;                     /* forward + backward, for MFU */
+    double forward_s, backward_s; /* one micro-batch, this rank, without collectives */
+    double tp_s;                  /* tensor-parallel collectives, forward and backward */
+    double flops;                 /* forward + backward, for MFU */
     uint64_t weights_bytes, gradients_bytes, optimizer_bytes; /* of this rank, ZeRO applied */
-    uint64_t kept_bytes;              /* activations kept, one micro-batch */
-    uint64_t copies_bytes;            /* of kernels, while the step runs */
-    uint64_t update_bytes;            /* alive for a moment in the optimizer step */
-    uint64_t sync_bytes;              /* gradient bytes over the dp group, before ZeRO */
-    uint64_t update_elems;            /* parameters this rank updates */
+    uint64_t kept_bytes;   /* activations kept, one micro-batch */
+    uint64_t copies_bytes; /* of kernels, while the step runs */
+    uint64_t update_bytes; /* alive for a moment in the optimizer step */
+    uint64_t sync_bytes;   /* gradient bytes over the dp group, before ZeRO */
+    uint64_t update_elems; /* parameters this rank updates */
 } kp_unit_sum;
 
 #define KP_MOMENT_LEVELS 20
@@ -40,14 +40,14 @@ typedef struct kp_unit_sum {
 typedef struct kp_costs {
     uint32_t n_units;
     const kp_unit *units;
-    const kp_unit_sum *sum;      /* n_units + 1 */
-    const uint64_t *moment_bytes; /* most bytes alive for a moment while the unit runs; entry
-                                     [level][u]: the most of units u .. u + 2^level - 1 */
-    const uint64_t *cross_bytes; /* n_units + 1: bytes of tensors that cross the border before
-                                    unit i, one micro-batch */
-    uint64_t fixed_bytes;        /* batch, scalars, buckets: of any stage */
-    uint64_t outside_bytes;      /* context, workspace, communication at their high bounds */
-    double error, waste;         /* of what is not state; of the allocator: high bounds */
+    const kp_unit_sum *sum;         /* n_units + 1 */
+    const uint64_t *moment_bytes;   /* most bytes alive for a moment while the unit runs; entry
+                                       [level][u]: the most of units u .. u + 2^level - 1 */
+    const uint64_t *cross_bytes;    /* n_units + 1: bytes of tensors that cross the border before
+                                       unit i, one micro-batch */
+    uint64_t fixed_bytes;           /* batch, scalars, buckets: of any stage */
+    uint64_t outside_bytes;         /* context, workspace, communication at their high bounds */
+    double error, waste;            /* of what is not state; of the allocator: high bounds */
     double optimizer_bytes_an_elem; /* read and written by the update */
     double memory_bytes_per_s, peak_flops_per_s;
     uint32_t dp, tp, zero;
@@ -55,8 +55,8 @@ typedef struct kp_costs {
 
 /* strategy: dp, tp, zero, micro_batch, recompute decided; pp and micro_batches are not read. */
 kp_status kp_costs_make(const kp_graph *graph, const kp_training *training,
-                        const kp_strategy *strategy, const uint8_t *cuts,
-                        const kp_cluster *cluster, kp_arena *arena, kp_costs *ret, kp_err *err);
+                        const kp_strategy *strategy, const uint8_t *cuts, const kp_cluster *cluster,
+                        kp_arena *arena, kp_costs *ret, kp_err *err);
 
 /* Upper bound of a stage's peak: units [from, to), in_flight micro-batches. */
 uint64_t kp_costs_stage_bytes(const kp_costs *costs, uint32_t from, uint32_t to,
@@ -71,9 +71,8 @@ double kp_costs_cross_s(const kp_costs *costs, uint32_t border, const kp_cluster
 
 /* What follows the pipeline on this stage: gradient sync over dp (the part that cannot hide) and
  * the optimizer step. */
-void kp_costs_tail_s(const kp_costs *costs, uint32_t from, uint32_t to,
-                     const kp_strategy *strategy, const kp_cluster *cluster,
-                     double *ret_sync_s, double *ret_update_s);
+void kp_costs_tail_s(const kp_costs *costs, uint32_t from, uint32_t to, const kp_strategy *strategy,
+                     const kp_cluster *cluster, double *ret_sync_s, double *ret_update_s);
 
 /* The time of one collective over `ranks` ranks spaced `stride` apart, `bytes` the whole tensor. */
 double kp_coll_time_s(kp_coll coll, uint32_t ranks, uint32_t stride, uint64_t bytes,

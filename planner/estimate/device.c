@@ -25,7 +25,8 @@ kp_status kp_device_resolve(const kp_gpu_kinds *table, const kp_options *options
     uint64_t reserve = device.gpu ? kp_gpu_driver_reserve(device.kind, device.total_bytes, &assumed)
                                   : device.total_bytes / 100;
     device.usable_bytes = kp_sub_u64(device.total_bytes, reserve);
-    if (options->preallocate) device.usable_bytes = (uint64_t)((double)device.total_bytes * JAX_SHARE);
+    if (options->preallocate)
+        device.usable_bytes = (uint64_t)((double)device.total_bytes * JAX_SHARE);
     *ret = device;
     return KP_OK;
 }

@@ -36,10 +36,10 @@ bool kp_keep_extra(kp_keep *keep, kp_extra extra)
 
 /* Saved [steps, batch, units] buffers of the plain loop, with the gates' inputs and the states
  * (XLA's loop of Keras layers), and of cuDNN's reserve space in float32. */
-static const uint8_t loop_buffers[] = {[KP_CELL_SIMPLE] = 3, [KP_CELL_GRU] = 9, [KP_CELL_LSTM] = 12,
-                                       [KP_CELL_CONV_LSTM] = 12};
-static const uint8_t cudnn_buffers[] = {[KP_CELL_SIMPLE] = 2, [KP_CELL_GRU] = 6, [KP_CELL_LSTM] = 5,
-                                        [KP_CELL_CONV_LSTM] = 12};
+static const uint8_t loop_buffers[] = {
+    [KP_CELL_SIMPLE] = 3, [KP_CELL_GRU] = 9, [KP_CELL_LSTM] = 12, [KP_CELL_CONV_LSTM] = 12};
+static const uint8_t cudnn_buffers[] = {
+    [KP_CELL_SIMPLE] = 2, [KP_CELL_GRU] = 6, [KP_CELL_LSTM] = 5, [KP_CELL_CONV_LSTM] = 12};
 
 static bool cudnn_takes(const kp_keep *keep, const kp_graph_op *op)
 {
@@ -48,7 +48,8 @@ static bool cudnn_takes(const kp_keep *keep, const kp_graph_op *op)
 }
 
 /* [steps, batch, width], `copies` of it in front where more than one; NULL: out of memory. */
-static const kp_shape *step_shape(kp_keep *keep, uint64_t copies, uint64_t steps, uint64_t batch, uint64_t width)
+static const kp_shape *step_shape(kp_keep *keep, uint64_t copies, uint64_t steps, uint64_t batch,
+                                  uint64_t width)
 {
     kp_shape *shape = KP_NEW(keep->arena, kp_shape, 1);
     if (!shape) return NULL;
@@ -61,7 +62,8 @@ static const kp_shape *step_shape(kp_keep *keep, uint64_t copies, uint64_t steps
 static uint64_t cell_width(const kp_keep *keep, const kp_graph_op *o, uint64_t steps)
 {
     if (o->attr.cell != KP_CELL_CONV_LSTM && o->attr.units) return o->attr.units;
-    uint64_t rows = o->attr.return_sequences ? kp_mul_u64(steps, keep->sizes->micro_batch) : keep->sizes->micro_batch;
+    uint64_t rows = o->attr.return_sequences ? kp_mul_u64(steps, keep->sizes->micro_batch)
+                                             : keep->sizes->micro_batch;
     return kp_sizes_tensor_elems(keep->sizes, o->out[0]) / kp_max_u64(rows, 1);
 }
 
@@ -72,15 +74,24 @@ bool kp_keep_rnn(kp_keep *keep, uint32_t op)
     bool cudnn = cudnn_takes(keep, o);
     kp_dtype dtype = cudnn ? KP_FLOAT32 : own;
     uint64_t copies = cudnn ? cudnn_buffers[o->attr.cell] : loop_buffers[o->attr.cell];
-    uint64_t batch = keep->sizes->micro_batch, steps = kp_max_u64(o->attr.steps, 1), width = cell_width(keep, o, steps);
-    const kp_shape *many = step_shape(keep, copies, steps, batch, width), *one = step_shape(keep, 1, steps, batch, width);
+    uint64_t batch = keep->sizes->micro_batch, steps = kp_max_u64(o->attr.steps, 1),
+             width = cell_width(keep, o, steps);
+    const kp_shape *many = step_shape(keep, copies, steps, batch, width),
+                   *one = step_shape(keep, 1, steps, batch, width);
     if (!many || !one) return false;
-    uint64_t elems = kp_mul_u64(kp_mul_u64(steps, batch), width), bytes = kp_mul_u64(elems, kp_dtype_bytes(own));
+    uint64_t elems = kp_mul_u64(kp_mul_u64(steps, batch), width),
+             bytes = kp_mul_u64(elems, kp_dtype_bytes(own));
     const char *what = cudnn ? "reserve space of cuDNN" : "gates and states of every step";
-    kp_extra gates = {op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, what, many, dtype,
+    kp_extra gates = {op,
+                      KP_EXTRA_KEPT,
+                      KP_CAT_ACTIVATIONS,
+                      what,
+                      many,
+                      dtype,
                       kp_mul_u64(kp_mul_u64(elems, copies), kp_dtype_bytes(dtype))};
     kp_extra all = {op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "output of every step", one, own, bytes};
-    kp_extra flow = {op, KP_EXTRA_BACKWARD, KP_CAT_TEMPORARY, "gradient of every step", one, own, bytes};
+    kp_extra flow = {op,   KP_EXTRA_BACKWARD, KP_CAT_TEMPORARY, "gradient of every step", one, own,
+                     bytes};
     if (!kp_keep_extra(keep, gates)) return false;
     if (!o->attr.return_sequences && !kp_keep_extra(keep, all)) return false;
     return kp_keep_extra(keep, flow);
@@ -118,7 +129,8 @@ static void find_last(kp_keep *keep)
             if (x->last == KP_NO || x->last < until) x->last = until;
         }
     }
-    for (uint32_t t = 0; t < g->n_tensors; t++) { /* what nobody reads goes at once, outputs stay for the loss */
+    for (uint32_t t = 0; t < g->n_tensors;
+         t++) { /* what nobody reads goes at once, outputs stay for the loss */
         kp_value *v = &keep->values[t];
         if (v->written && v->last == KP_NO) v->last = v->writer;
     }
@@ -134,8 +146,10 @@ static void init_values(kp_keep *keep)
     for (uint32_t t = 0; t < g->n_tensors; t++) {
         uint32_t bytes = kp_dtype_bytes(g->tensors[t].dtype);
         keep->root[t] = t;
-        keep->values[t] = (kp_value){.bytes = kp_mul_u64(kp_sizes_tensor_elems(keep->sizes, t), bytes),
-                                     .dtype = g->tensors[t].dtype, .writer = g->tensors[t].op};
+        keep->values[t] =
+            (kp_value){.bytes = kp_mul_u64(kp_sizes_tensor_elems(keep->sizes, t), bytes),
+                       .dtype = g->tensors[t].dtype,
+                       .writer = g->tensors[t].op};
         keep->values[g->n_tensors + t] = (kp_value){.dtype = g->tensors[t].dtype, .writer = KP_NO};
     }
 }
@@ -143,8 +157,12 @@ static void init_values(kp_keep *keep)
 kp_status kp_keep_make(const kp_graph *graph, const kp_training *training, const kp_part *part,
                        const kp_sizes *sizes, kp_arena *arena, kp_keep *ret, kp_err *err)
 {
-    kp_keep keep = {.graph = graph, .training = training, .part = part, .sizes = sizes,
-                    .profile = kp_profile_of(training->framework), .arena = arena};
+    kp_keep keep = {.graph = graph,
+                    .training = training,
+                    .part = part,
+                    .sizes = sizes,
+                    .profile = kp_profile_of(training->framework),
+                    .arena = arena};
     keep.root = KP_NEW(arena, uint32_t, graph->n_tensors);
     keep.skipped = KP_NEW(arena, bool, graph->n_ops);
     keep.wants = KP_NEW(arena, bool, graph->n_ops);

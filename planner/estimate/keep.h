@@ -32,10 +32,10 @@ typedef struct kp_extra {
 typedef struct kp_value {
     uint64_t bytes;
     kp_dtype dtype;
-    bool written;     /* in memory for at least a moment */
-    uint32_t needs;   /* backward passes that read it */
-    uint32_t writer;  /* op that makes it: a copy's is its first reader */
-    uint32_t last;    /* last op whose forward pass reads it, through fused ones; KP_NO: none */
+    bool written;    /* in memory for at least a moment */
+    uint32_t needs;  /* backward passes that read it */
+    uint32_t writer; /* op that makes it: a copy's is its first reader */
+    uint32_t last;   /* last op whose forward pass reads it, through fused ones; KP_NO: none */
 } kp_value;
 
 /* What an op's backward pass does with gradients. */
@@ -60,7 +60,7 @@ typedef struct kp_keep {
     kp_value *values;     /* 2 x n_tensors */
     uint32_t *first_need; /* of each op, n_ops + 1 */
     uint32_t *needs;
-    kp_extra *extras;     /* in the order of their ops */
+    kp_extra *extras;      /* in the order of their ops */
     uint32_t *first_extra; /* of each op, n_ops + 1 */
     uint32_t n_needs, n_extras;
     size_t cap_needs, cap_extras;

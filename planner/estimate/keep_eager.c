@@ -11,13 +11,16 @@ static kp_keep_rule rule_of(const kp_keep *keep, const kp_graph_op *op)
 {
     if (op->op == KP_OP_ACT) {
         kp_keep_rule rule = keep->profile->acts[op->attr.activation];
-        bool none = rule.in == KP_KEEP_NO_INPUT && !rule.out && op->attr.activation != KP_ACT_LINEAR;
+        bool none =
+            rule.in == KP_KEEP_NO_INPUT && !rule.out && op->attr.activation != KP_ACT_LINEAR;
         return none ? keep->profile->acts[KP_ACT_OTHER] : rule;
     }
     kp_keep_rule rule = keep->profile->rules[op->op];
-    if (op->op == KP_OP_DROPOUT && !(op->attr.rate > 0)) return (kp_keep_rule){.store = KP_STORE_ALIAS};
+    if (op->op == KP_OP_DROPOUT && !(op->attr.rate > 0))
+        return (kp_keep_rule){.store = KP_STORE_ALIAS};
     if (op->op == KP_OP_CAST) {
-        const kp_tensor *x = &keep->graph->tensors[op->in[0]], *y = &keep->graph->tensors[op->out[0]];
+        const kp_tensor *x = &keep->graph->tensors[op->in[0]],
+                        *y = &keep->graph->tensors[op->out[0]];
         rule.store = x->dtype == y->dtype ? KP_STORE_ALIAS : KP_STORE_NEW;
     }
     if (!keep->profile->flash) return rule;
@@ -46,8 +49,10 @@ static bool reads(kp_keep *keep, uint32_t op, uint32_t tensor)
 /* Normalisations that compute in float32 keep their input in that type instead of the half one. */
 static bool in_float32(const kp_keep *keep, const kp_graph_op *op)
 {
-    bool norm = op->op == KP_OP_BATCHNORM || op->op == KP_OP_LAYERNORM || op->op == KP_OP_RMSNORM || op->op == KP_OP_GROUPNORM;
-    return norm && keep->profile->norms_f32 && kp_dtype_bytes(keep->graph->tensors[op->out[0]].dtype) < 4;
+    bool norm = op->op == KP_OP_BATCHNORM || op->op == KP_OP_LAYERNORM || op->op == KP_OP_RMSNORM ||
+                op->op == KP_OP_GROUPNORM;
+    return norm && keep->profile->norms_f32 &&
+           kp_dtype_bytes(keep->graph->tensors[op->out[0]].dtype) < 4;
 }
 
 static bool keep_inputs(kp_keep *keep, uint32_t op, kp_keep_rule rule)
@@ -82,10 +87,13 @@ static bool keep_extras(kp_keep *keep, uint32_t op, kp_keep_rule rule)
     if (in_float32(keep, &keep->graph->ops[op])) {
         dtype = KP_FLOAT32;
         bytes = kp_mul_u64(elems, 4);
-        if (!add_bytes(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "input in float32", dtype, bytes)) return false;
+        if (!add_bytes(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "input in float32", dtype,
+                       bytes))
+            return false;
     }
-    return add_bytes(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, rule.mask == 8 ? "indices" : "mask",
-                     rule.mask == 8 ? KP_INT64 : KP_BOOL, kp_mul_u64(elems, rule.mask)) &&
+    return add_bytes(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS,
+                     rule.mask == 8 ? "indices" : "mask", rule.mask == 8 ? KP_INT64 : KP_BOOL,
+                     kp_mul_u64(elems, rule.mask)) &&
            add_bytes(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "intermediate values", dtype,
                      kp_mul_u64(bytes, rule.copies)) &&
            add_bytes(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "statistics of rows", KP_FLOAT32,
@@ -127,7 +135,8 @@ static bool takes_over(const kp_keep *keep, const kp_graph_op *op)
     if (rule.store != KP_STORE_IN_PLACE || x->n_uses != 1 || x->dtype != y->dtype) return false;
     const kp_tensor *root = &keep->graph->tensors[keep->root[op->in[0]]];
     const kp_graph_op *writer = &keep->graph->ops[x->op], *first = &keep->graph->ops[root->op];
-    if (first->op == KP_OP_INPUT || rule_of(keep, writer).out || rule_of(keep, first).out) return false;
+    if (first->op == KP_OP_INPUT || rule_of(keep, writer).out || rule_of(keep, first).out)
+        return false;
     return root->n_uses == 1 && rule.in == KP_KEEP_NO_INPUT;
 }
 
@@ -138,7 +147,9 @@ bool kp_keep_eager(kp_keep *keep)
     if (!kp_equals_init(&equals, keep)) return false;
     for (uint32_t i = keep->part->first_op; i < keep->part->end_op; i++) {
         bool over = takes_over(keep, &g->ops[i]);
-        uint32_t same = over ? keep->root[g->ops[i].in[0]] : keep->profile->merges ? kp_equals_find(&equals, keep, i) : KP_NO;
+        uint32_t same = over                    ? keep->root[g->ops[i].in[0]]
+                        : keep->profile->merges ? kp_equals_find(&equals, keep, i)
+                                                : KP_NO;
         if (same == KP_NO) continue;
         keep->root[g->ops[i].out[0]] = same;
         keep->skipped[i] = true;

@@ -22,14 +22,16 @@ static bool same_step(const kp_keep *keep, const kp_graph_op *a, const kp_graph_
     if (a->n_weights || b->n_weights || memcmp(&a->attr, &b->attr, sizeof(a->attr))) return false;
     for (uint32_t k = 0; k < a->n_in; k++)
         if (keep->root[a->in[k]] != keep->root[b->in[k]]) return false;
-    return kp_shape_equal(keep->graph->tensors[a->out[0]].shape, keep->graph->tensors[b->out[0]].shape);
+    return kp_shape_equal(keep->graph->tensors[a->out[0]].shape,
+                          keep->graph->tensors[b->out[0]].shape);
 }
 
 static bool can_be_one(const kp_graph_op *op)
 {
     kp_op_kind kind = kp_op_rows[op->op].kind;
     bool random = op->op == KP_OP_DROPOUT || op->op == KP_OP_OPAQUE;
-    return op->n_in && !random && kind != KP_KIND_WEIGHTY && kind != KP_KIND_INPUT && kind != KP_KIND_LOOP;
+    return op->n_in && !random && kind != KP_KIND_WEIGHTY && kind != KP_KIND_INPUT &&
+           kind != KP_KIND_LOOP;
 }
 
 uint32_t kp_equals_find(kp_equals *equals, const kp_keep *keep, uint32_t op)
@@ -37,7 +39,8 @@ uint32_t kp_equals_find(kp_equals *equals, const kp_keep *keep, uint32_t op)
     const kp_graph_op *o = &keep->graph->ops[op];
     if (!can_be_one(o)) return KP_NO;
     uint32_t x = keep->root[o->in[0]], tries = 0;
-    for (uint32_t r = equals->head[x]; r != KP_NO && tries < TRIES_MAX; r = equals->next[r], tries++)
+    for (uint32_t r = equals->head[x]; r != KP_NO && tries < TRIES_MAX;
+         r = equals->next[r], tries++)
         if (same_step(keep, o, &keep->graph->ops[r])) return keep->root[keep->graph->ops[r].out[0]];
     equals->next[op] = equals->head[x];
     equals->head[x] = op;

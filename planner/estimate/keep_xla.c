@@ -14,7 +14,14 @@
 
 #define FEW_ROWS 2048 /* below so many rows BatchNormalization keeps x - mean */
 
-typedef enum node_kind { NODE_INPUT, NODE_WEIGHTY, NODE_CURVED, NODE_LINEAR, NODE_POOL, NODE_AVERAGE } node_kind;
+typedef enum node_kind {
+    NODE_INPUT,
+    NODE_WEIGHTY,
+    NODE_CURVED,
+    NODE_LINEAR,
+    NODE_POOL,
+    NODE_AVERAGE
+} node_kind;
 
 static bool windowed(const kp_graph_op *op)
 {
@@ -25,11 +32,13 @@ static bool windowed(const kp_graph_op *op)
 
 static node_kind kind_of(const kp_graph_op *op)
 {
-    if (op->op == KP_OP_POOL_MAX) return op->attr.kernel[0] == 0 ? NODE_CURVED : windowed(op) ? NODE_POOL : NODE_LINEAR;
+    if (op->op == KP_OP_POOL_MAX)
+        return op->attr.kernel[0] == 0 ? NODE_CURVED : windowed(op) ? NODE_POOL : NODE_LINEAR;
     if (op->op == KP_OP_POOL_AVG) return op->attr.kernel[0] == 0 ? NODE_LINEAR : NODE_AVERAGE;
     static const node_kind kinds[KP_KIND_COUNT] = {
-        [KP_KIND_INPUT] = NODE_INPUT,   [KP_KIND_WEIGHTY] = NODE_WEIGHTY, [KP_KIND_CURVED] = NODE_CURVED,
-        [KP_KIND_LINEAR] = NODE_LINEAR, [KP_KIND_POOL] = NODE_POOL,       [KP_KIND_GATHER] = NODE_CURVED,
+        [KP_KIND_INPUT] = NODE_INPUT,   [KP_KIND_WEIGHTY] = NODE_WEIGHTY,
+        [KP_KIND_CURVED] = NODE_CURVED, [KP_KIND_LINEAR] = NODE_LINEAR,
+        [KP_KIND_POOL] = NODE_POOL,     [KP_KIND_GATHER] = NODE_CURVED,
         [KP_KIND_LOOP] = NODE_CURVED,   [KP_KIND_VIEW] = NODE_LINEAR,
     };
     return kinds[kp_op_rows[op->op].kind];
@@ -59,9 +68,12 @@ static bool find_roots(kp_keep *keep)
     if (!kp_equals_init(&equals, keep)) return false;
     for (uint32_t i = 0; i < keep->graph->n_ops; i++) {
         const kp_graph_op *op = &keep->graph->ops[i];
-        uint32_t same = renames(keep, op) ? keep->root[op->in[0]] : kp_equals_find(&equals, keep, i);
+        uint32_t same =
+            renames(keep, op) ? keep->root[op->in[0]] : kp_equals_find(&equals, keep, i);
         /* A stage cannot rename what another stage holds. */
-        if (same == KP_NO || kp_keep_inside(keep, i) != kp_keep_inside(keep, keep->graph->tensors[same].op)) continue;
+        if (same == KP_NO ||
+            kp_keep_inside(keep, i) != kp_keep_inside(keep, keep->graph->tensors[same].op))
+            continue;
         keep->root[op->out[0]] = same;
         keep->skipped[i] = true;
     }
@@ -94,7 +106,8 @@ static void mark_reader(kp_keep *keep, xla_marks *m, uint32_t reader, uint32_t r
     const kp_graph_op *op = &keep->graph->ops[reader];
     node_kind kind = m->adds[reader] ? NODE_WEIGHTY : kind_of(op);
     if (kind == NODE_CURVED || kind == NODE_POOL) m->curved_reader[root] = true;
-    if (kind == NODE_LINEAR && m->curved_reader[keep->root[op->out[0]]]) m->curved_reader[root] = true;
+    if (kind == NODE_LINEAR && m->curved_reader[keep->root[op->out[0]]])
+        m->curved_reader[root] = true;
     if (kind == NODE_CURVED || kind == NODE_LINEAR) keep->soft[root] = true;
 }
 
@@ -107,7 +120,8 @@ static void find_readers(kp_keep *keep, xla_marks *m)
         m->adds[i] = m->in_place[conv] = true;
     }
     for (uint32_t i = 0; i < g->n_outputs; i++)
-        if (kp_keep_inside(keep, g->tensors[g->outputs[i]].op)) m->curved_reader[keep->root[g->outputs[i]]] = true;
+        if (kp_keep_inside(keep, g->tensors[g->outputs[i]].op))
+            m->curved_reader[keep->root[g->outputs[i]]] = true;
     for (uint32_t i = keep->part->end_op; i-- > keep->part->first_op;) {
         if (keep->skipped[i]) continue;
         for (uint32_t k = 0; k < g->ops[i].n_in; k++)
@@ -137,8 +151,9 @@ static uint32_t under_padding(const kp_keep *keep, const kp_graph_op *op, uint64
     const kp_graph_op *below = &g->ops[g->tensors[root].op];
     while (below->op == KP_OP_PAD && kp_keep_inside(keep, g->tensors[root].op)) {
         for (unsigned i = 0; i < below->attr.spatial && i < 3; i++)
-            extra[i] += below->attr.pad[i][1] > below->attr.pad[i][0] ? below->attr.pad[i][1] - below->attr.pad[i][0]
-                                                                      : below->attr.pad[i][0] - below->attr.pad[i][1];
+            extra[i] += below->attr.pad[i][1] > below->attr.pad[i][0]
+                            ? below->attr.pad[i][1] - below->attr.pad[i][0]
+                            : below->attr.pad[i][0] - below->attr.pad[i][1];
         root = keep->root[below->in[0]];
         below = &g->ops[g->tensors[root].op];
         padded = true;
@@ -148,7 +163,8 @@ static uint32_t under_padding(const kp_keep *keep, const kp_graph_op *op, uint64
     bool conv = op->op == KP_OP_CONV || op->op == KP_OP_CONV_DEPTHWISE;
     bool any = false;
     for (unsigned i = 0; i < op->attr.spatial && first + i < shape.rank; i++) {
-        if (!padded && conv && op->attr.same_padding) extra[i] = odd_padding(op, i, shape.dim[first + i]);
+        if (!padded && conv && op->attr.same_padding)
+            extra[i] = odd_padding(op, i, shape.dim[first + i]);
         any |= extra[i] != 0;
         shape.dim[first + i] += extra[i];
     }
@@ -172,7 +188,8 @@ static bool need_input(kp_keep *keep, const xla_marks *m, uint32_t op)
         return kp_keep_need(keep, op, root);
     }
     kp_value *copy = &keep->values[g->n_tensors + root];
-    uint64_t bytes = kp_mul_u64(elems ? elems : kp_sizes_tensor_elems(keep->sizes, root), kp_dtype_bytes(dtype));
+    uint64_t bytes =
+        kp_mul_u64(elems ? elems : kp_sizes_tensor_elems(keep->sizes, root), kp_dtype_bytes(dtype));
     copy->bytes = kp_max_u64(copy->bytes, bytes);
     copy->dtype = dtype;
     if (copy->writer == KP_NO) copy->writer = op;
@@ -181,11 +198,16 @@ static bool need_input(kp_keep *keep, const xla_marks *m, uint32_t op)
 
 /* ---- further buffers ---- */
 
-static bool extra(kp_keep *keep, uint32_t op, kp_extra_when when, kp_category category, const char *what,
-                  uint32_t tensor, uint64_t times, kp_dtype dtype)
+static bool extra(kp_keep *keep, uint32_t op, kp_extra_when when, kp_category category,
+                  const char *what, uint32_t tensor, uint64_t times, kp_dtype dtype)
 {
     uint64_t elems = kp_sizes_tensor_elems(keep->sizes, tensor);
-    kp_extra made = {op, when, category, what, &keep->sizes->tensors[tensor], dtype,
+    kp_extra made = {op,
+                     when,
+                     category,
+                     what,
+                     &keep->sizes->tensors[tensor],
+                     dtype,
                      kp_mul_u64(kp_mul_u64(elems, kp_dtype_bytes(dtype)), times)};
     return kp_keep_extra(keep, made);
 }
@@ -197,10 +219,13 @@ static bool pool_extras(kp_keep *keep, uint32_t op)
     uint32_t x = keep->root[o->in[0]];
     kp_dtype dtype = g->tensors[x].dtype;
     bool relu = g->ops[g->tensors[x].op].op == KP_OP_RELU && kp_keep_inside(keep, g->tensors[x].op);
-    if (relu && !(extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "zeros of the ReLU before", x, 1, dtype) &&
-                  extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "zeros of the pooling's gradient", x, 1, dtype)))
+    if (relu && !(extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "zeros of the ReLU before", x,
+                        1, dtype) &&
+                  extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS,
+                        "zeros of the pooling's gradient", x, 1, dtype)))
         return false;
-    return extra(keep, op, KP_EXTRA_BACKWARD, KP_CAT_TEMPORARY, "window positions", o->out[0], 5, KP_INT32);
+    return extra(keep, op, KP_EXTRA_BACKWARD, KP_CAT_TEMPORARY, "window positions", o->out[0], 5,
+                 KP_INT32);
 }
 
 static bool norm_extras(kp_keep *keep, uint32_t op)
@@ -209,7 +234,8 @@ static bool norm_extras(kp_keep *keep, uint32_t op)
     kp_shape shape = keep->sizes->tensors[y];
     uint64_t channels = shape.rank ? (uint64_t)shape.dim[shape.rank - 1] : 1;
     bool few = channels && kp_shape_elems(shape, 1) / channels < FEW_ROWS;
-    return !few || extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "input less its mean", y, 1, KP_FLOAT32);
+    return !few || extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "input less its mean", y, 1,
+                         KP_FLOAT32);
 }
 
 static bool table_extras(kp_keep *keep, uint32_t op)
@@ -217,7 +243,12 @@ static bool table_extras(kp_keep *keep, uint32_t op)
     const kp_graph_op *o = &keep->graph->ops[op];
     if (!kp_keep_trains(keep->graph, o)) return true;
     const kp_shape *shape = &keep->sizes->weights[o->weights[0]];
-    kp_extra made = {op, KP_EXTRA_START, KP_CAT_GRADIENTS, "dense gradient of the table", shape, KP_FLOAT32,
+    kp_extra made = {op,
+                     KP_EXTRA_START,
+                     KP_CAT_GRADIENTS,
+                     "dense gradient of the table",
+                     shape,
+                     KP_FLOAT32,
                      kp_mul_u64(kp_shape_elems(*shape, 1), 4)};
     return kp_keep_extra(keep, made);
 }
@@ -234,7 +265,9 @@ static bool curved_extras(kp_keep *keep, uint32_t op)
                      dtype == KP_FLOAT32 ? 1 : 2, dtype);
     if (o->op != KP_OP_RNN) return true;
     keep->values[o->out[0]].written = true;
-    if (!extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "input, time first", o->in[0], 1, dtype)) return false;
+    if (!extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "input, time first", o->in[0], 1,
+               dtype))
+        return false;
     if (o->attr.return_sequences && !kp_keep_need(keep, op, keep->root[o->out[0]])) return false;
     return kp_keep_rnn(keep, op);
 }
@@ -242,8 +275,9 @@ static bool curved_extras(kp_keep *keep, uint32_t op)
 static bool keep_op(kp_keep *keep, xla_marks *m, uint32_t op)
 {
     static const uint8_t back_of[] = {
-        [NODE_INPUT] = KP_BACK_PASS,  [NODE_WEIGHTY] = KP_BACK_WEIGHTY, [NODE_CURVED] = KP_BACK_PASS,
-        [NODE_LINEAR] = KP_BACK_PASS, [NODE_POOL] = KP_BACK_NEW,        [NODE_AVERAGE] = KP_BACK_NEW,
+        [NODE_INPUT] = KP_BACK_PASS,  [NODE_WEIGHTY] = KP_BACK_WEIGHTY,
+        [NODE_CURVED] = KP_BACK_PASS, [NODE_LINEAR] = KP_BACK_PASS,
+        [NODE_POOL] = KP_BACK_NEW,    [NODE_AVERAGE] = KP_BACK_NEW,
     };
     const kp_graph *g = keep->graph;
     const kp_graph_op *o = &g->ops[op];
@@ -264,8 +298,8 @@ static bool keep_op(kp_keep *keep, xla_marks *m, uint32_t op)
         if (!kp_keep_need(keep, op, keep->root[o->in[k]])) return false;
     /* A dropout behind the softmax fuses with it: then the output stands for the scores. */
     if (o->op != KP_OP_ATTN_SCORES || m->curved_reader[y]) return true;
-    return extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "scores before the softmax", o->out[0], 1,
-                 g->tensors[o->out[0]].dtype);
+    return extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "scores before the softmax",
+                 o->out[0], 1, g->tensors[o->out[0]].dtype);
 }
 
 bool kp_keep_xla(kp_keep *keep)
@@ -283,6 +317,7 @@ bool kp_keep_xla(kp_keep *keep)
     keep->first_need[g->n_ops] = keep->n_needs;
     keep->first_extra[g->n_ops] = keep->n_extras;
     for (uint32_t i = 0; i < g->n_outputs; i++)
-        if (kp_keep_inside(keep, g->tensors[g->outputs[i]].op)) keep->values[keep->root[g->outputs[i]]].written = true;
+        if (kp_keep_inside(keep, g->tensors[g->outputs[i]].op))
+            keep->values[keep->root[g->outputs[i]]].written = true;
     return true;
 }

@@ -94,10 +94,13 @@ static kp_status layer_bytes(const kp_tape *tape, const kp_training *training, k
         const kp_tape_step *s = &tape->steps[i];
         for (uint32_t e = s->first_event; e < s->first_event + s->n_events; e++) {
             const kp_tape_buffer *b = &tape->buffers[tape->events[e].buffer];
-            if (tape->events[e].alloc && b->layer != KP_NO) count_buffer(&layers[b->layer], b, s->phase);
+            if (tape->events[e].alloc && b->layer != KP_NO)
+                count_buffer(&layers[b->layer], b, s->phase);
         }
     }
-    kp_taping t = {.graph = g, .training = training, .part = &tape->part,
+    kp_taping t = {.graph = g,
+                   .training = training,
+                   .part = &tape->part,
                    .profile = kp_profile_of(training->framework)};
     KP_TRY(kp_sizes_make(g, &tape->part, arena, &t.sizes, err));
     for (uint32_t w = 0; w < g->n_weights; w++) {
@@ -119,13 +122,15 @@ static uint64_t times(uint64_t bytes, double factor)
 
 /* State and inputs are arithmetic; the rest of the tape is a model with an error, the constants
  * have ranges of their own. */
-static void bounds(const replay *r, const replay *late, const kp_profile *p, const kp_outside *o, kp_memory *m)
+static void bounds(const replay *r, const replay *late, const kp_profile *p, const kp_outside *o,
+                   kp_memory *m)
 {
     const uint64_t *b = r->peak.bytes;
     uint64_t exact = b[KP_CAT_WEIGHTS] + b[KP_CAT_OPTIMIZER] + b[KP_CAT_INPUTS];
     uint64_t rest = r->peak_total - exact;
     uint64_t most = late && late->peak_total > r->peak_total ? late->peak_total - r->peak_total : 0;
-    uint64_t low = exact + times(rest, 1 - p->error_low), high = exact + times(rest, 1 + p->error_high) + most;
+    uint64_t low = exact + times(rest, 1 - p->error_low),
+             high = exact + times(rest, 1 + p->error_high) + most;
     m->low_bytes = low + times(low, p->waste_low) + kp_categories_sum(&o->low);
     m->high_bytes = high + times(high, p->waste_high) + kp_categories_sum(&o->high);
 }
@@ -165,7 +170,8 @@ static void host_bytes(const kp_tape *tape, const kp_training *training, kp_memo
 }
 
 /* The other schedule of XLA, which only moves the bounds. */
-static kp_status run_late(const kp_tape *tape, const kp_training *training, kp_arena *arena, replay *late, kp_err *err)
+static kp_status run_late(const kp_tape *tape, const kp_training *training, kp_arena *arena,
+                          replay *late, kp_err *err)
 {
     kp_arena_mark mark = kp_arena_tell(arena);
     kp_tape other;
@@ -177,8 +183,8 @@ static kp_status run_late(const kp_tape *tape, const kp_training *training, kp_a
     return status;
 }
 
-static kp_status measure(const kp_tape *tape, const kp_training *training, const kp_device *device, bool live,
-                         kp_arena *arena, kp_memory *ret, kp_err *err)
+static kp_status measure(const kp_tape *tape, const kp_training *training, const kp_device *device,
+                         bool live, kp_arena *arena, kp_memory *ret, kp_err *err)
 {
     const kp_profile *p = kp_profile_of(training->framework);
     bool both = p->xla && tape->part.strategy.pp == 1; /* XLA programs have no stages */
@@ -199,8 +205,8 @@ static kp_status measure(const kp_tape *tape, const kp_training *training, const
     return KP_OK;
 }
 
-kp_status kp_memory_replay(const kp_tape *tape, const kp_training *training, const kp_device *device,
-                           kp_arena *arena, kp_memory *ret, kp_err *err)
+kp_status kp_memory_replay(const kp_tape *tape, const kp_training *training,
+                           const kp_device *device, kp_arena *arena, kp_memory *ret, kp_err *err)
 {
     return measure(tape, training, device, true, arena, ret, err);
 }

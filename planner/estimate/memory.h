@@ -16,23 +16,24 @@ typedef struct kp_layer_bytes {
 } kp_layer_bytes;
 
 typedef struct kp_memory {
-    kp_categories peak;            /* at the peak; the sum is the peak */
+    kp_categories peak;             /* at the peak; the sum is the peak */
     uint64_t low_bytes, high_bytes; /* bounds of the peak */
     uint64_t allocated_bytes, reserved_bytes;
     kp_phase phase;
-    uint32_t op, layer;            /* where the peak is; KP_NO where none */
+    uint32_t op, layer; /* where the peak is; KP_NO where none */
     uint64_t phase_bytes[KP_PHASE_COUNT];
-    const uint32_t *live;          /* buffers alive at the peak, largest first */
+    const uint32_t *live; /* buffers alive at the peak, largest first */
     uint32_t n_live;
-    const kp_layer_bytes *layers;  /* one a graph layer (inner layers; nested models' are 0) */
-    uint64_t host_bytes;           /* of the process on its host: the sum of the three */
+    const kp_layer_bytes *layers; /* one a graph layer (inner layers; nested models' are 0) */
+    uint64_t host_bytes;          /* of the process on its host: the sum of the three */
     uint64_t host_runtime_bytes, host_weights_bytes, host_data_bytes;
 } kp_memory;
 
 kp_status kp_memory_replay(const kp_tape *tape, const kp_training *training,
                            const kp_device *device, kp_arena *arena, kp_memory *ret, kp_err *err);
 
-/* Tape and replay in one: the memory of a part, without what is alive at the peak (the tape is gone). */
+/* Tape and replay in one: the memory of a part, without what is alive at the peak (the tape is
+ * gone). */
 kp_status kp_memory_of(const kp_graph *graph, const kp_training *training, const kp_part *part,
                        const kp_device *device, kp_arena *arena, kp_memory *ret, kp_err *err);
 

@@ -8,7 +8,8 @@ static bool has_kind(const kp_tape *tape, bool convolutions)
     for (uint32_t i = tape->part.first_op; i < tape->part.end_op; i++) {
         kp_op op = tape->graph->ops[i].op;
         bool conv = op == KP_OP_CONV || op == KP_OP_CONV_DEPTHWISE || op == KP_OP_CONV_TRANSPOSE;
-        if (convolutions ? conv : kp_op_rows[op].kind == KP_KIND_WEIGHTY || op == KP_OP_RNN) return true;
+        if (convolutions ? conv : kp_op_rows[op].kind == KP_KIND_WEIGHTY || op == KP_OP_RNN)
+            return true;
     }
     return false;
 }
@@ -25,7 +26,8 @@ static void add_nccl(const kp_tape *tape, const kp_device *device, kp_outside *o
     o->high.bytes[KP_CAT_COMMUNICATION] = 2 * groups * channels * 12 * MIB;
 }
 
-static void add_space(const kp_tape *tape, const kp_profile *p, const kp_device *device, kp_outside *o)
+static void add_space(const kp_tape *tape, const kp_profile *p, const kp_device *device,
+                      kp_outside *o)
 {
     bool products = has_kind(tape, false), convolutions = has_kind(tape, true);
     uint64_t space = p->products_space || !products ? 0 : kp_profile_space(p, device);

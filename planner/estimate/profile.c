@@ -153,9 +153,12 @@ static const kp_profile megatron = {
 /* clang-format on */
 
 static const kp_profile *const profiles[KP_FW_COUNT] = {
-    [KP_FW_KERAS_JAX] = &xla,          [KP_FW_KERAS_TF] = &keras_tf,
-    [KP_FW_KERAS_TF_GRAPH] = &tf_graph, [KP_FW_KERAS_TORCH] = &keras_torch,
-    [KP_FW_TORCH] = &torch,            [KP_FW_MEGATRON] = &megatron,
+    [KP_FW_KERAS_JAX] = &xla,
+    [KP_FW_KERAS_TF] = &keras_tf,
+    [KP_FW_KERAS_TF_GRAPH] = &tf_graph,
+    [KP_FW_KERAS_TORCH] = &keras_torch,
+    [KP_FW_TORCH] = &torch,
+    [KP_FW_MEGATRON] = &megatron,
 };
 _Static_assert(KP_FW_COUNT == 7, "a framework without a profile");
 
@@ -168,7 +171,7 @@ const kp_profile *kp_profile_of(kp_framework framework)
 uint64_t kp_profile_space(const kp_profile *profile, const kp_device *device)
 {
     const char *capability = device->kind->compute_capability;
-    bool new = capability && capability[0] >= '0' && capability[0] <= '9' &&
-               (capability[0] == '9' || capability[1] != '.');
-    return profile->space_count * (new ? profile->space_9_bytes : profile->space_bytes);
+    bool hopper = capability && capability[0] >= '0' && capability[0] <= '9' &&
+                  (capability[0] == '9' || capability[1] != '.');
+    return profile->space_count * (hopper ? profile->space_9_bytes : profile->space_bytes);
 }

@@ -3,9 +3,9 @@
  * planner/estimate/profile.h — how each framework runs a step, as one row of a table.
  *
  * Two kinds of frameworks: compilers (XLA), which write to memory only at the edges of calls that
- * they cannot fuse into (keep_xla.c has the rules), and op-by-op runtimes (torch eager, TensorFlow's
- * graph executor), where a table says for each op what its backward pass reads. Constants outside
- * the tape (contexts, workspaces, allocators) carry their source. Pure data. */
+ * they cannot fuse into (keep_xla.c has the rules), and op-by-op runtimes (torch eager,
+ * TensorFlow's graph executor), where a table says for each op what its backward pass reads.
+ * Constants outside the tape (contexts, workspaces, allocators) carry their source. Pure data. */
 #ifndef KP_PLANNER_ESTIMATE_PROFILE_H
 #define KP_PLANNER_ESTIMATE_PROFILE_H
 
@@ -29,13 +29,13 @@ typedef enum kp_store {
 } kp_store;
 
 typedef struct kp_keep_rule {
-    uint8_t in;       /* kp_keep_in */
-    bool out;         /* the output is read too */
-    uint8_t mask;     /* further bytes an output element */
-    uint8_t copies;   /* further copies of the output, in its type */
-    uint8_t row;      /* further bytes a row (output elements / last axis) */
-    uint8_t moment;   /* copies of the output that the backward pass holds for a moment */
-    uint8_t store;    /* kp_store */
+    uint8_t in;     /* kp_keep_in */
+    bool out;       /* the output is read too */
+    uint8_t mask;   /* further bytes an output element */
+    uint8_t copies; /* further copies of the output, in its type */
+    uint8_t row;    /* further bytes a row (output elements / last axis) */
+    uint8_t moment; /* copies of the output that the backward pass holds for a moment */
+    uint8_t store;  /* kp_store */
 } kp_keep_rule;
 
 typedef struct kp_profile {
@@ -50,18 +50,19 @@ typedef struct kp_profile {
     bool space_outside;  /* the products' workspace is not the framework allocator's */
     uint8_t update_one;  /* copies of one weight at a time that the update holds, if it has slots */
     uint8_t update_all;  /* copies of all weights that it holds (torch's foreach) */
-    uint8_t loss_kept, loss_moment; /* float32 copies of the output: kept, and beside its gradient */
+    uint8_t loss_kept,
+        loss_moment;     /* float32 copies of the output: kept, and beside its gradient */
     bool prefetch;       /* the next batch is on the device already */
     bool products_space; /* the products' workspace lives during a product only; else always */
     uint64_t space_bytes, space_9_bytes; /* of products: below compute capability 9.0, from it on */
     uint32_t space_count;
     uint64_t conv_bytes, conv_high_bytes; /* cuDNN's scratch, outside the framework's allocator */
     uint64_t runtime_bytes, runtime_low_bytes, runtime_high_bytes; /* CUDA context and kernels */
-    double waste, waste_low, waste_high;  /* the allocator's own, as a share of what it hands out */
-    double error_low, error_high;         /* of the tape itself, as a share of what is not state */
-    uint32_t scalar_bytes;                /* step counter and learning rate */
-    const kp_keep_rule *rules;            /* [KP_OP_COUNT]; NULL for XLA */
-    const kp_keep_rule *acts;             /* [KP_ACT_COUNT] of KP_OP_ACT */
+    double waste, waste_low, waste_high; /* the allocator's own, as a share of what it hands out */
+    double error_low, error_high;        /* of the tape itself, as a share of what is not state */
+    uint32_t scalar_bytes;               /* step counter and learning rate */
+    const kp_keep_rule *rules;           /* [KP_OP_COUNT]; NULL for XLA */
+    const kp_keep_rule *acts;            /* [KP_ACT_COUNT] of KP_OP_ACT */
     const char *source;
 } kp_profile;
 

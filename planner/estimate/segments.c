@@ -12,7 +12,7 @@ static void count_crossing(const kp_graph *g, uint32_t *last, uint32_t *crossing
     for (uint32_t t = 0; t < g->n_tensors; t++) {
         uint32_t from = g->tensors[t].op;
         if (g->ops[from].op == KP_OP_INPUT || last[t] <= from) continue;
-        crossing[from + 1]++;                              /* a difference array, */
+        crossing[from + 1]++;                                /* a difference array, */
         if (last[t] + 1 < g->n_ops) crossing[last[t] + 1]--; /* summed below */
     }
     for (uint32_t i = 0; i < g->n_ops; i++) {
@@ -38,7 +38,8 @@ static double written(const kp_graph *g, uint32_t op)
 
 kp_status kp_segments_make(const kp_graph *g, kp_arena *arena, const uint32_t **ret, kp_err *err)
 {
-    uint32_t *last = KP_NEW(arena, uint32_t, g->n_tensors), *crossing = KP_NEW(arena, uint32_t, (size_t)g->n_ops + 1);
+    uint32_t *last = KP_NEW(arena, uint32_t, g->n_tensors),
+             *crossing = KP_NEW(arena, uint32_t, (size_t)g->n_ops + 1);
     uint32_t *end = KP_NEW(arena, uint32_t, g->n_ops);
     if (!last || !crossing || !end) return kp_nomem(err);
     count_crossing(g, last, crossing);

@@ -12,6 +12,7 @@
 #include "planner/model/graph.h"
 
 /* *ret has for each op the end (exclusive) of its segment. KP_NOMEM. */
-kp_status kp_segments_make(const kp_graph *graph, kp_arena *arena, const uint32_t **ret, kp_err *err);
+kp_status kp_segments_make(const kp_graph *graph, kp_arena *arena, const uint32_t **ret,
+                           kp_err *err);
 
 #endif

@@ -8,11 +8,13 @@ const kp_shard_row *kp_sizes_row(const kp_sizes *sizes, uint32_t op)
 }
 
 /* Which axes a row divides (proto/shard.h): the one place that says it, for us and the verifier. */
-static kp_shard_axes axes_of(const kp_graph *g, const kp_graph_op *op, const kp_shard_row *row, uint32_t weight)
+static kp_shard_axes axes_of(const kp_graph *g, const kp_graph_op *op, const kp_shard_row *row,
+                             uint32_t weight)
 {
     kp_shape none = {0}, x = op->n_in ? g->tensors[op->in[0]].shape : none;
     kp_shape w = weight == KP_NO ? none : g->weights[weight].shape;
-    return kp_shard_axes_of(row, x, w, g->tensors[op->out[0]].shape, op->attr.channels_first, op->attr.transposed_w);
+    return kp_shard_axes_of(row, x, w, g->tensors[op->out[0]].shape, op->attr.channels_first,
+                            op->attr.transposed_w);
 }
 
 static void set_axes(const kp_graph *g, const kp_sizes *sizes, uint8_t *axes)
@@ -77,7 +79,9 @@ static kp_shape divided_weight(const kp_sizes *sizes, uint32_t weight)
 kp_status kp_sizes_make(const kp_graph *graph, const kp_part *part, kp_arena *arena, kp_sizes *ret,
                         kp_err *err)
 {
-    kp_sizes sizes = {.graph = graph, .micro_batch = part->strategy.micro_batch, .tp = part->strategy.tp,
+    kp_sizes sizes = {.graph = graph,
+                      .micro_batch = part->strategy.micro_batch,
+                      .tp = part->strategy.tp,
                       .cuts = part->cuts};
     kp_shape *tensors = KP_NEW(arena, kp_shape, graph->n_tensors);
     kp_shape *weights = KP_NEW(arena, kp_shape, graph->n_weights);

@@ -4,14 +4,21 @@
 #include <assert.h>
 
 const char *const kp_phase_names[KP_PHASE_COUNT] = {
-    [KP_PHASE_LOAD] = "load",           [KP_PHASE_FORWARD] = "forward", [KP_PHASE_BACKWARD] = "backward",
-    [KP_PHASE_OPTIMIZER] = "optimizer", [KP_PHASE_EVAL] = "eval",       [KP_PHASE_SAVE] = "save",
+    [KP_PHASE_LOAD] = "load",         [KP_PHASE_FORWARD] = "forward",
+    [KP_PHASE_BACKWARD] = "backward", [KP_PHASE_OPTIMIZER] = "optimizer",
+    [KP_PHASE_EVAL] = "eval",         [KP_PHASE_SAVE] = "save",
 };
 
 kp_part kp_part_whole(const kp_graph *graph, const kp_training *training)
 {
-    kp_strategy one = {.dp = 1, .tp = 1, .pp = 1, .micro_batch = (uint32_t)training->batch, .micro_batches = 1,
-                       .schedule = KP_SCHEDULE_1F1B, .interleave = 1, .recompute = KP_RECOMPUTE_NONE};
+    kp_strategy one = {.dp = 1,
+                       .tp = 1,
+                       .pp = 1,
+                       .micro_batch = (uint32_t)training->batch,
+                       .micro_batches = 1,
+                       .schedule = KP_SCHEDULE_1F1B,
+                       .interleave = 1,
+                       .recompute = KP_RECOMPUTE_NONE};
     return (kp_part){.strategy = one, .end_op = graph->n_ops, .in_flight = 1};
 }
 
@@ -21,8 +28,8 @@ static kp_status open_dims(const kp_taping *t)
 {
     const kp_graph *g = t->graph;
     if (!g->n_open) return KP_OK;
-    return kp_fail(t->err, KP_USAGE, "input '%s' has an open dimension %u without a value", g->open[0].input,
-                   g->open[0].axis);
+    return kp_fail(t->err, KP_USAGE, "input '%s' has an open dimension %u without a value",
+                   g->open[0].input, g->open[0].axis);
 }
 
 static uint32_t *filled(kp_taping *t, size_t n)
@@ -56,9 +63,10 @@ static kp_status lists(kp_taping *t)
     t->refs = KP_NEW(t->arena, uint32_t, t->cap_refs);
     t->events = KP_NEW(t->arena, kp_tape_event, t->cap_events);
     t->steps = KP_NEW(t->arena, kp_tape_step, t->cap_steps);
-    bool ok = t->buffers && t->refs && t->events && t->steps && t->stored && t->next_ending && t->next_border && t->first_flow && t->ending && t->border &&
-              t->extra_stored && t->weight_grad && t->weight_copy && t->uses && t->left && t->here &&
-              t->waiting && t->waiting_key;
+    bool ok = t->buffers && t->refs && t->events && t->steps && t->stored && t->next_ending &&
+              t->next_border && t->first_flow && t->ending && t->border && t->extra_stored &&
+              t->weight_grad && t->weight_copy && t->uses && t->left && t->here && t->waiting &&
+              t->waiting_key;
     return ok ? KP_OK : kp_nomem(t->err);
 }
 
@@ -79,7 +87,8 @@ static kp_status find_weights(kp_taping *t)
     for (uint32_t w = 0; w < g->n_weights; w++) {
         uint8_t s = seen[g->weights[w].layer];
         t->here[w] |= s & 1 || (!s && t->part->first_op == 0);
-        bool half = kp_dtype_bytes(kp_taping_compute(t, w)) < 4 && kp_taping_compute(t, w) == KP_FLOAT16;
+        bool half =
+            kp_dtype_bytes(kp_taping_compute(t, w)) < 4 && kp_taping_compute(t, w) == KP_FLOAT16;
         t->together |= t->profile->scalers && half;
     }
     t->together |= t->profile->grads_together;
@@ -102,7 +111,8 @@ void kp_tape_update(kp_taping *t)
 {
     const kp_graph *g = t->graph;
     bool keras_sums = kp_taping_accumulates(t) && t->training->framework < KP_FW_TORCH;
-    uint64_t all = 0, copies = t->together ? t->profile->update_all + (t->profile->scalers ? 1u : 0u) : 0;
+    uint64_t all = 0,
+             copies = t->together ? t->profile->update_all + (t->profile->scalers ? 1u : 0u) : 0;
     kp_taping_step(t, KP_PHASE_OPTIMIZER, KP_NO);
     for (uint32_t w = 0; w < g->n_weights && copies; w++) {
         kp_dtype dtype;
@@ -110,7 +120,8 @@ void kp_tape_update(kp_taping *t)
             all = kp_add_u64(all, kp_taping_grad_bytes(t, w, &dtype) / kp_taping_shards(t, 1));
     }
     all = kp_mul_u64(all, copies);
-    kp_taping_new b = {KP_CAT_TEMPORARY, KP_NO, KP_NO, "update of all weights", NULL, KP_UINT8, all};
+    kp_taping_new b = {KP_CAT_TEMPORARY, KP_NO, KP_NO, "update of all weights", NULL,
+                       KP_UINT8,         all};
     kp_taping_drop(t, kp_taping_take(t, &b, 1));
     for (uint32_t w = 0; w < g->n_weights && !keras_sums; w++) kp_taping_drop(t, t->weight_grad[w]);
 }
@@ -121,10 +132,13 @@ static void save(kp_taping *t)
     kp_taping_step(t, KP_PHASE_SAVE, KP_NO);
     for (uint32_t w = 0; w < t->graph->n_weights; w++) {
         const kp_weight *weight = &t->graph->weights[w];
-        bool divided = kp_taping_shards(t, 3) > 1 || (t->sizes.weight_axis && t->sizes.weight_axis[w]);
-        uint64_t bytes = kp_mul_u64(kp_shape_elems(weight->shape, 1), kp_dtype_bytes(weight->dtype));
+        bool divided =
+            kp_taping_shards(t, 3) > 1 || (t->sizes.weight_axis && t->sizes.weight_axis[w]);
+        uint64_t bytes =
+            kp_mul_u64(kp_shape_elems(weight->shape, 1), kp_dtype_bytes(weight->dtype));
         if (t->here[w] && divided)
-            kp_taping_drop(t, kp_taping_weight(t, w, KP_CAT_COMMUNICATION, KP_TEXT_GATHERED, weight->dtype, bytes, 1));
+            kp_taping_drop(t, kp_taping_weight(t, w, KP_CAT_COMMUNICATION, KP_TEXT_GATHERED,
+                                               weight->dtype, bytes, 1));
     }
 }
 
@@ -169,12 +183,17 @@ static kp_status set_up(kp_taping *t)
     return find_owners(t);
 }
 
-kp_status kp_tape_run(const kp_graph *graph, const kp_training *training, const kp_part *part, bool late,
-                      kp_arena *arena, kp_tape *ret, kp_err *err)
+kp_status kp_tape_run(const kp_graph *graph, const kp_training *training, const kp_part *part,
+                      bool late, kp_arena *arena, kp_tape *ret, kp_err *err)
 {
     assert(part->strategy.dp && part->strategy.tp && part->in_flight && part->strategy.micro_batch);
     assert(part->first_op <= part->end_op && part->end_op <= graph->n_ops);
-    kp_taping t = {.graph = graph, .training = training, .part = part, .arena = arena, .err = err, .late = late,
+    kp_taping t = {.graph = graph,
+                   .training = training,
+                   .part = part,
+                   .arena = arena,
+                   .err = err,
+                   .late = late,
                    .profile = kp_profile_of(training->framework)};
     KP_TRY(set_up(&t));
     kp_tape_state(&t);
@@ -186,12 +205,13 @@ kp_status kp_tape_run(const kp_graph *graph, const kp_training *training, const 
         save(&t);
     }
     if (kp_taping_failed(&t)) return t.status;
-    *ret = (kp_tape){graph, *part, t.buffers, t.events, t.steps, t.n_buffers, t.n_events, t.n_steps};
+    *ret =
+        (kp_tape){graph, *part, t.buffers, t.events, t.steps, t.n_buffers, t.n_events, t.n_steps};
     return KP_OK;
 }
 
-kp_status kp_tape_make(const kp_graph *graph, const kp_training *training, const kp_part *part, kp_arena *arena,
-                       kp_tape *ret, kp_err *err)
+kp_status kp_tape_make(const kp_graph *graph, const kp_training *training, const kp_part *part,
+                       kp_arena *arena, kp_tape *ret, kp_err *err)
 {
     return kp_tape_run(graph, training, part, false, arena, ret, err);
 }

@@ -17,32 +17,38 @@ typedef struct kp_part {
     kp_strategy strategy; /* all decided: no AUTO, degrees >= 1 */
     uint32_t stage;
     uint32_t first_op, end_op;
-    uint32_t in_flight;   /* micro-batches whose kept activations live at once, >= 1 */
-    const uint8_t *cuts;  /* kp_cut of each graph op over the tp group; NULL: nothing cut */
+    uint32_t in_flight;  /* micro-batches whose kept activations live at once, >= 1 */
+    const uint8_t *cuts; /* kp_cut of each graph op over the tp group; NULL: nothing cut */
 } kp_part;
 
-/* The whole model on one rank, micro-batch = batch: what `kplan explain` asks without plan options. */
+/* The whole model on one rank, micro-batch = batch: what `kplan explain` asks without plan options.
+ */
 kp_part kp_part_whole(const kp_graph *graph, const kp_training *training);
 
 typedef enum kp_phase {
-    KP_PHASE_LOAD, KP_PHASE_FORWARD, KP_PHASE_BACKWARD, KP_PHASE_OPTIMIZER, KP_PHASE_EVAL,
-    KP_PHASE_SAVE, KP_PHASE_COUNT
+    KP_PHASE_LOAD,
+    KP_PHASE_FORWARD,
+    KP_PHASE_BACKWARD,
+    KP_PHASE_OPTIMIZER,
+    KP_PHASE_EVAL,
+    KP_PHASE_SAVE,
+    KP_PHASE_COUNT
 } kp_phase;
 extern const char *const kp_phase_names[KP_PHASE_COUNT];
 
 typedef struct kp_tape_buffer {
     kp_category category;
-    uint32_t layer, op;  /* KP_NO where none; the layer that writes it (a gradient: whose output or
-                            weight it is) */
-    const char *what;    /* "kernel", "output", "gradient of kernel", "slot 1 of kernel" */
+    uint32_t layer, op; /* KP_NO where none; the layer that writes it (a gradient: whose output or
+                           weight it is) */
+    const char *what;   /* "kernel", "output", "gradient of kernel", "slot 1 of kernel" */
     const kp_shape *shape; /* of this rank's part, batch bound; NULL: plain bytes */
     kp_dtype dtype;
-    uint64_t bytes;      /* of one copy x copies (in_flight for kept activations) */
+    uint64_t bytes; /* of one copy x copies (in_flight for kept activations) */
 } kp_tape_buffer;
 
 typedef struct kp_tape_step {
     kp_phase phase;
-    uint32_t op;             /* graph op; KP_NO for the optimizer and the like */
+    uint32_t op; /* graph op; KP_NO for the optimizer and the like */
     uint32_t first_event, n_events;
 } kp_tape_step;
 

@@ -3,9 +3,10 @@
  * planner/estimate/tape_backward.c — the backward pass: gradients flow from the outputs down, each
  * op's own values go when it has run.
  *
- * XLA first fuses everything above a weighty op into the gradient of its output (dz, in place of z),
- * then computes the weight gradient, then the input gradient; fused ops hand gradients on without
- * a buffer. Op-by-op runtimes write a gradient for every input. Source: keep_xla.c, keep_eager.c. */
+ * XLA first fuses everything above a weighty op into the gradient of its output (dz, in place of
+ * z), then computes the weight gradient, then the input gradient; fused ops hand gradients on
+ * without a buffer. Op-by-op runtimes write a gradient for every input. Source: keep_xla.c,
+ * keep_eager.c. */
 #include "planner/estimate/taping.h"
 
 /* ---- gradients that flow ---- */
@@ -21,10 +22,16 @@ static void flow_to(kp_taping *t, uint32_t root, uint32_t buffer)
     t->first_flow[root] = t->n_flows++;
 }
 
-static uint32_t take_gradient(kp_taping *t, uint32_t tensor, uint32_t op, const char *what, kp_dtype dtype, uint32_t holders)
+static uint32_t take_gradient(kp_taping *t, uint32_t tensor, uint32_t op, const char *what,
+                              kp_dtype dtype, uint32_t holders)
 {
     const kp_tensor *x = &t->graph->tensors[tensor];
-    kp_taping_new b = {KP_CAT_TEMPORARY, x->layer, op, what, &t->sizes.tensors[tensor], dtype,
+    kp_taping_new b = {KP_CAT_TEMPORARY,
+                       x->layer,
+                       op,
+                       what,
+                       &t->sizes.tensors[tensor],
+                       dtype,
                        kp_mul_u64(kp_sizes_tensor_elems(&t->sizes, tensor), kp_dtype_bytes(dtype))};
     return kp_taping_take(t, &b, holders);
 }
@@ -39,12 +46,15 @@ static uint32_t gather(kp_taping *t, uint32_t root, uint32_t op)
     bool several = false;
     for (uint32_t f = first; f != KP_NO; f = t->flows[f].next) several |= t->flows[f].buffer != key;
     if (several && t->profile->xla) {
-        uint32_t sum = take_gradient(t, root, op, "sum of gradients", t->graph->tensors[root].dtype, 1);
-        for (uint32_t f = first; f != KP_NO; f = t->flows[f].next) kp_taping_drop(t, t->flows[f].buffer);
+        uint32_t sum =
+            take_gradient(t, root, op, "sum of gradients", t->graph->tensors[root].dtype, 1);
+        for (uint32_t f = first; f != KP_NO; f = t->flows[f].next)
+            kp_taping_drop(t, t->flows[f].buffer);
         t->first_flow[root] = KP_NO;
         return sum;
     }
-    for (uint32_t f = t->flows[first].next; f != KP_NO; f = t->flows[f].next) kp_taping_drop(t, t->flows[f].buffer);
+    for (uint32_t f = t->flows[first].next; f != KP_NO; f = t->flows[f].next)
+        kp_taping_drop(t, t->flows[f].buffer);
     t->first_flow[root] = KP_NO;
     return key;
 }
@@ -70,62 +80,13 @@ static void input_gradients(kp_taping *t, uint32_t op)
     for (uint32_t k = 0; k < o->n_in; k++) {
         uint32_t root = t->keep.root[o->in[k]];
         if (!wanted(t, o->in[k])) continue;
-        uint32_t d = take_gradient(t, root, op, "gradient of the output", t->graph->tensors[root].dtype, 1);
+        uint32_t d =
+            take_gradient(t, root, op, "gradient of the output", t->graph->tensors[root].dtype, 1);
         /* Op-by-op runtimes add to the gradient that is there. */
-        if (!t->profile->xla && t->first_flow[root] != KP_NO) kp_taping_drop(t, d);
-        else flow_to(t, root, d);
-    }
-}
-
-/* ---- weights ---- */
-
-static void update_one(kp_taping *t, uint32_t w, kp_dtype dtype, uint64_t bytes)
-{
-    uint32_t moment = t->together || kp_taping_accumulates(t) ? 0 : t->profile->update_one;
-    if (!moment || !kp_optimizer_slot_elems(t->training, &t->graph->weights[w])) return;
-    kp_taping_drop(t, kp_taping_weight(t, w, KP_CAT_TEMPORARY, KP_TEXT_UPDATE, dtype, kp_mul_u64(bytes, moment), 1));
-}
-
-static void one_gradient(kp_taping *t, uint32_t w)
-{
-    kp_dtype dtype;
-    uint64_t bytes = kp_taping_grad_bytes(t, w, &dtype), shards = kp_taping_shards(t, 2);
-    bool last = --t->left[w] == 0, accumulated = kp_taping_accumulates(t);
-    uint32_t own = t->weight_grad[w];
-    uint32_t fresh = kp_taping_weight(t, w, KP_CAT_GRADIENTS, KP_TEXT_GRADIENT, dtype, bytes, 1);
-    if (accumulated || (own != KP_NO && !last)) { /* added to what is there */
-        kp_taping_drop(t, fresh);
-        return;
-    }
-    if (own != KP_NO && last && !t->together) {
-        kp_taping_drop(t, fresh);
-        fresh = own;
-        t->weight_grad[w] = KP_NO;
-    } else if (own != KP_NO) {
-        kp_taping_drop(t, fresh);
-        return;
-    }
-    if (t->together && shards > 1) { /* reduce-scattered: this rank keeps its share */
-        t->weight_grad[w] = kp_taping_weight(t, w, KP_CAT_GRADIENTS, KP_TEXT_GRADIENT, dtype, kp_ceil_div(bytes, shards), 1);
-        kp_taping_drop(t, fresh);
-    } else if (t->together || !last) {
-        t->weight_grad[w] = fresh;
-    } else {
-        update_one(t, w, dtype, bytes);
-        kp_taping_drop(t, fresh);
-    }
-}
-
-void kp_tape_weight_grads(kp_taping *t, uint32_t op)
-{
-    const kp_graph_op *o = &t->graph->ops[op];
-    for (uint32_t k = 0; k < o->n_weights && !kp_taping_failed(t); k++) {
-        uint32_t w = o->weights[k];
-        if (t->graph->weights[w].trainable) one_gradient(t, w);
-        else if (t->left[w]) t->left[w]--;
-        if (t->left[w] || t->weight_copy[w] == KP_NO) continue;
-        kp_taping_drop(t, t->weight_copy[w]);
-        t->weight_copy[w] = KP_NO;
+        if (!t->profile->xla && t->first_flow[root] != KP_NO)
+            kp_taping_drop(t, d);
+        else
+            flow_to(t, root, d);
     }
 }
 
@@ -136,7 +97,8 @@ static void drop_needs(kp_taping *t, uint32_t op, bool own_output, bool others)
     const kp_graph_op *o = &t->graph->ops[op];
     uint32_t y = o->n_out ? t->keep.root[o->out[0]] : KP_NO;
     for (uint32_t i = t->keep.first_need[op]; i < t->keep.first_need[op + 1]; i++)
-        if (t->keep.needs[i] == y ? own_output : others) kp_tape_drop_value(t, t->keep.needs[i], op);
+        if (t->keep.needs[i] == y ? own_output : others)
+            kp_tape_drop_value(t, t->keep.needs[i], op);
 }
 
 static void drop_extras(kp_taping *t, uint32_t op)
@@ -152,7 +114,8 @@ static void take_extras(kp_taping *t, uint32_t op, kp_extra_when when)
     for (uint32_t i = t->keep.first_extra[op]; i < t->keep.first_extra[op + 1]; i++) {
         const kp_extra *e = &t->keep.extras[i];
         if (e->when != when) continue;
-        kp_taping_new b = {e->category, t->graph->ops[op].layer, op, e->what, e->shape, e->dtype, e->bytes};
+        kp_taping_new b = {e->category, t->graph->ops[op].layer, op, e->what, e->shape, e->dtype,
+                           e->bytes};
         t->extra_stored[i] = kp_taping_take(t, &b, 1);
     }
 }
@@ -184,7 +147,8 @@ static void weighty_xla(kp_taping *t, uint32_t op, uint32_t key)
     const kp_graph_op *o = &t->graph->ops[op];
     uint32_t y = t->keep.root[o->out[0]];
     if (t->keep.soft[y]) { /* everything above, fused, in place of z */
-        uint32_t dz = take_gradient(t, y, op, "gradient of the output", t->graph->tensors[y].dtype, 1);
+        uint32_t dz =
+            take_gradient(t, y, op, "gradient of the output", t->graph->tensors[y].dtype, 1);
         kp_taping_drop(t, key);
         key = dz;
     }
@@ -238,8 +202,10 @@ static void backward_eager(kp_taping *t, uint32_t op, uint32_t key)
     kp_tape_weight_grads(t, op);
     drop_needs(t, op, true, true);
     drop_extras(t, op);
-    if (pass) hand_on(t, o, key);
-    else kp_taping_drop(t, key);
+    if (pass)
+        hand_on(t, o, key);
+    else
+        kp_taping_drop(t, key);
 }
 
 static void backward_op(kp_taping *t, uint32_t op)
@@ -256,11 +222,15 @@ static void backward_op(kp_taping *t, uint32_t op)
     uint32_t key = KP_NO;
     for (uint32_t k = 0; k < o->n_out; k++) {
         uint32_t one = gather(t, t->keep.root[o->out[k]], op);
-        if (key == KP_NO) key = one;
-        else kp_taping_drop(t, one);
+        if (key == KP_NO)
+            key = one;
+        else
+            kp_taping_drop(t, one);
     }
-    if (t->profile->xla) backward_xla(t, op, key);
-    else backward_eager(t, op, key);
+    if (t->profile->xla)
+        backward_xla(t, op, key);
+    else
+        backward_eager(t, op, key);
 }
 
 /* ---- the pass ---- */
@@ -269,13 +239,15 @@ static void backward_op(kp_taping *t, uint32_t op)
 static void begin(kp_taping *t)
 {
     const kp_graph *g = t->graph;
-    for (uint32_t i = t->part->first_op; i < t->part->end_op; i++) take_extras(t, i, KP_EXTRA_START);
+    for (uint32_t i = t->part->first_op; i < t->part->end_op; i++)
+        take_extras(t, i, KP_EXTRA_START);
     for (uint32_t i = 0; i < g->n_outputs; i++) {
         uint32_t root = t->keep.root[g->outputs[i]];
         if (!kp_keep_inside(&t->keep, g->tensors[root].op)) continue;
         kp_dtype dtype = t->profile->xla ? KP_FLOAT32 : g->tensors[root].dtype;
         kp_taping_step(t, KP_PHASE_BACKWARD, g->tensors[root].op);
-        if (wanted(t, root)) flow_to(t, root, take_gradient(t, root, KP_NO, "gradient of the output", dtype, 1));
+        if (wanted(t, root))
+            flow_to(t, root, take_gradient(t, root, KP_NO, "gradient of the output", dtype, 1));
         if (t->keep.values[root].last == KP_NO) kp_tape_drop_value(t, root, g->tensors[root].op);
     }
     for (uint32_t i = t->part->end_op; i < g->n_ops; i++)
@@ -283,7 +255,9 @@ static void begin(kp_taping *t)
             uint32_t root = t->keep.root[g->ops[i].in[k]];
             bool mine = kp_keep_inside(&t->keep, g->tensors[root].op) && wanted(t, root);
             if (mine && t->first_flow[root] == KP_NO)
-                flow_to(t, root, take_gradient(t, root, KP_NO, "received gradient", g->tensors[root].dtype, 1));
+                flow_to(
+                    t, root,
+                    take_gradient(t, root, KP_NO, "received gradient", g->tensors[root].dtype, 1));
         }
 }
 
@@ -297,8 +271,13 @@ static void loss(kp_taping *t)
         const kp_tensor *y = &g->tensors[g->outputs[i]];
         if (!kp_keep_inside(&t->keep, y->op)) continue;
         uint64_t elems = kp_sizes_tensor_elems(&t->sizes, g->outputs[i]);
-        kp_taping_new b = {KP_CAT_TEMPORARY, y->layer, KP_NO, "log softmax and its gradient",
-                           &t->sizes.tensors[g->outputs[i]], KP_FLOAT32, kp_mul_u64(elems, 4 * (uint64_t)copies)};
+        kp_taping_new b = {KP_CAT_TEMPORARY,
+                           y->layer,
+                           KP_NO,
+                           "log softmax and its gradient",
+                           &t->sizes.tensors[g->outputs[i]],
+                           KP_FLOAT32,
+                           kp_mul_u64(elems, 4 * (uint64_t)copies)};
         kp_taping_drop(t, kp_taping_take(t, &b, 1));
     }
 }
@@ -309,7 +288,8 @@ static void recompute(kp_taping *t, uint32_t from, uint32_t end)
     kp_taping_step(t, KP_PHASE_BACKWARD, from);
     for (uint32_t i = from; i < end; i++) kp_tape_forward_op(t, i, true);
     for (uint32_t i = from; i < end; i++)
-        for (uint32_t v = t->border[i]; v != KP_NO; v = t->next_border[v]) kp_tape_drop_value(t, v, i);
+        for (uint32_t v = t->border[i]; v != KP_NO; v = t->next_border[v])
+            kp_tape_drop_value(t, v, i);
 }
 
 void kp_tape_backward(kp_taping *t)
@@ -335,6 +315,7 @@ void kp_tape_backward(kp_taping *t)
         kp_taping_drop(t, t->waiting_key[i]);
     }
     for (uint32_t i = 0; i < t->graph->n_tensors; i++) /* sent back to the stage before */
-        for (uint32_t f = t->first_flow[i]; f != KP_NO; f = t->flows[f].next) kp_taping_drop(t, t->flows[f].buffer);
+        for (uint32_t f = t->first_flow[i]; f != KP_NO; f = t->flows[f].next)
+            kp_taping_drop(t, t->flows[f].buffer);
     for (uint32_t i = 0; i < t->n_others; i++) kp_taping_drop(t, t->others[i]);
 }

@@ -29,8 +29,8 @@ static bool own_segment(const kp_taping *t, uint32_t value, uint32_t op)
  * that reads it. With recomputed segments a value that crosses a border is held until its own
  * segment is recomputed: later segments find it there and neither hold nor drop it. When its
  * segment is recomputed it is there already, and its own segment's readers take over. */
-static void take_value(kp_taping *t, uint32_t value, uint32_t owner, const char *what, bool training,
-                       bool crosses)
+static void take_value(kp_taping *t, uint32_t value, uint32_t owner, const char *what,
+                       bool training, bool crosses)
 {
     const kp_value *v = &t->keep.values[value];
     uint32_t n = t->graph->n_tensors, tensor = value < n ? value : value - n;
@@ -42,10 +42,16 @@ static void take_value(kp_taping *t, uint32_t value, uint32_t owner, const char 
         return;
     }
     if (loss_read && !needs) return;
-    kp_taping_new b = {needs || border ? KP_CAT_ACTIVATIONS : KP_CAT_TEMPORARY, t->graph->ops[owner].layer,
-                       owner, what, &t->sizes.tensors[tensor], v->dtype, v->bytes};
+    kp_taping_new b = {needs || border ? KP_CAT_ACTIVATIONS : KP_CAT_TEMPORARY,
+                       t->graph->ops[owner].layer,
+                       owner,
+                       what,
+                       &t->sizes.tensors[tensor],
+                       v->dtype,
+                       v->bytes};
     t->stored[value] = kp_taping_take(t, &b, needs + reading + (border && !training));
-    if (!kp_taping_failed(t) && t->steps[t->n_steps - 1].phase == KP_PHASE_FORWARD) other_copies(t, b);
+    if (!kp_taping_failed(t) && t->steps[t->n_steps - 1].phase == KP_PHASE_FORWARD)
+        other_copies(t, b);
     if (!border || training) return;
     t->next_border[value] = t->border[owner];
     t->border[owner] = value;
@@ -64,7 +70,8 @@ static void take_extras(kp_taping *t, uint32_t op, bool training)
     for (uint32_t i = t->keep.first_extra[op]; i < t->keep.first_extra[op + 1] && training; i++) {
         const kp_extra *e = &t->keep.extras[i];
         if (e->when != KP_EXTRA_KEPT) continue;
-        kp_taping_new b = {e->category, t->graph->ops[op].layer, op, e->what, e->shape, e->dtype, e->bytes};
+        kp_taping_new b = {e->category, t->graph->ops[op].layer, op, e->what, e->shape, e->dtype,
+                           e->bytes};
         t->extra_stored[i] = kp_taping_take(t, &b, 1);
         if (t->steps[t->n_steps - 1].phase == KP_PHASE_FORWARD) other_copies(t, b);
     }
@@ -96,10 +103,11 @@ static uint32_t gather_weights(kp_taping *t, const kp_graph_op *op)
     uint64_t bytes = 0;
     if (kp_taping_shards(t, 3) < 2) return KP_NO;
     for (uint32_t k = 0; k < op->n_weights; k++)
-        bytes = kp_add_u64(bytes, kp_mul_u64(kp_sizes_weight_elems(&t->sizes, op->weights[k]),
-                                             kp_dtype_bytes(t->graph->weights[op->weights[k]].dtype)));
-    kp_taping_new b = {KP_CAT_COMMUNICATION, op->layer, KP_NO, "gathered weights",
-                       NULL, KP_UINT8, bytes};
+        bytes =
+            kp_add_u64(bytes, kp_mul_u64(kp_sizes_weight_elems(&t->sizes, op->weights[k]),
+                                         kp_dtype_bytes(t->graph->weights[op->weights[k]].dtype)));
+    kp_taping_new b = {
+        KP_CAT_COMMUNICATION, op->layer, KP_NO, "gathered weights", NULL, KP_UINT8, bytes};
     return kp_taping_take(t, &b, 1);
 }
 
@@ -110,8 +118,12 @@ static uint32_t take_local(kp_taping *t, uint32_t op)
     if (!row || row->forward != KP_COLL_ALL_GATHER) return KP_NO;
     uint32_t y = t->graph->ops[op].out[0];
     kp_dtype dtype = t->graph->tensors[y].dtype;
-    kp_taping_new b = {KP_CAT_COMMUNICATION, t->graph->ops[op].layer, op, "own part of the output",
-                       &t->sizes.tensors[y], dtype,
+    kp_taping_new b = {KP_CAT_COMMUNICATION,
+                       t->graph->ops[op].layer,
+                       op,
+                       "own part of the output",
+                       &t->sizes.tensors[y],
+                       dtype,
                        kp_mul_u64(kp_sizes_local_elems(&t->sizes, y), kp_dtype_bytes(dtype))};
     return kp_taping_take(t, &b, 1);
 }
@@ -120,9 +132,12 @@ uint32_t kp_tape_product_space(kp_taping *t, uint32_t op)
 {
     const kp_graph_op *o = &t->graph->ops[op];
     bool loop = o->op == KP_OP_RNN && o->attr.cell != KP_CELL_CONV_LSTM;
-    bool product = o->op == KP_OP_MATMUL || o->op == KP_OP_ATTN_SCORES || o->op == KP_OP_ATTN_CONTEXT || loop;
+    bool product =
+        o->op == KP_OP_MATMUL || o->op == KP_OP_ATTN_SCORES || o->op == KP_OP_ATTN_CONTEXT || loop;
     if (!t->profile->products_space || !product) return KP_NO;
-    kp_taping_new b = {KP_CAT_WORKSPACE, o->layer, KP_NO, "workspace of the product", NULL, KP_UINT8, t->profile->space_bytes};
+    kp_taping_new b = {KP_CAT_WORKSPACE,           o->layer, KP_NO,
+                       "workspace of the product", NULL,     KP_UINT8,
+                       t->profile->space_bytes};
     return kp_taping_take(t, &b, 1);
 }
 
@@ -135,17 +150,20 @@ void kp_tape_forward_op(kp_taping *t, uint32_t op, bool training)
     take_copies(t, o);
     for (uint32_t k = 0; k < o->n_in; k++) {
         uint32_t copy = t->graph->n_tensors + t->keep.root[o->in[k]];
-        if (t->keep.values[copy].writer == op) take_value(t, copy, op, "copy of the input", training, false);
+        if (t->keep.values[copy].writer == op)
+            take_value(t, copy, op, "copy of the input", training, false);
     }
     for (uint32_t k = 0; k < o->n_out && !t->keep.skipped[op]; k++) {
         const kp_value *v = &t->keep.values[o->out[k]];
         bool crosses = t->segment && v->last != KP_NO && v->last >= t->segment[op];
-        if (v->written && o->op != KP_OP_INPUT) take_value(t, o->out[k], op, "output", training, crosses);
+        if (v->written && o->op != KP_OP_INPUT)
+            take_value(t, o->out[k], op, "output", training, crosses);
     }
     take_extras(t, op, training);
     moment[2] = kp_tape_product_space(t, op);
     for (size_t i = 0; i < KP_LEN(moment); i++) kp_taping_drop(t, moment[i]);
-    for (uint32_t v = t->ending[op]; v != KP_NO; v = t->next_ending[v]) kp_tape_drop_value(t, v, op);
+    for (uint32_t v = t->ending[op]; v != KP_NO; v = t->next_ending[v])
+        kp_tape_drop_value(t, v, op);
     for (uint32_t k = 0; k < o->n_in; k++) { /* copies are read by their backward passes alone */
         uint32_t copy = t->graph->n_tensors + t->keep.root[o->in[k]];
         if (t->keep.values[copy].writer == op) kp_tape_drop_value(t, copy, op);
@@ -160,7 +178,9 @@ static void receive(kp_taping *t, bool training)
     for (uint32_t i = t->part->first_op; i < t->part->end_op; i++)
         for (uint32_t k = 0; k < g->ops[i].n_in; k++) {
             uint32_t x = t->keep.root[g->ops[i].in[k]], writer = g->tensors[x].op;
-            if (writer >= t->part->first_op || g->ops[writer].op == KP_OP_INPUT || t->stored[x] != KP_NO) continue;
+            if (writer >= t->part->first_op || g->ops[writer].op == KP_OP_INPUT ||
+                t->stored[x] != KP_NO)
+                continue;
             take_value(t, x, i, "received", training, true);
         }
 }
@@ -170,7 +190,8 @@ void kp_tape_forward(kp_taping *t)
     t->again = false;
     kp_taping_step(t, KP_PHASE_FORWARD, KP_NO);
     receive(t, !t->segment);
-    for (uint32_t i = t->part->first_op; i < t->part->end_op; i++) kp_tape_forward_op(t, i, !t->segment);
+    for (uint32_t i = t->part->first_op; i < t->part->end_op; i++)
+        kp_tape_forward_op(t, i, !t->segment);
 }
 
 void kp_tape_eval(kp_taping *t)

@@ -9,7 +9,8 @@ static void weight_state(kp_taping *t, uint32_t weight)
     const kp_weight *w = &t->graph->weights[weight];
     uint64_t elems = kp_sizes_weight_elems(&t->sizes, weight);
     uint64_t bytes = kp_mul_u64(elems, kp_dtype_bytes(w->dtype));
-    kp_taping_weight(t, weight, KP_CAT_WEIGHTS, KP_TEXT_PLAIN, w->dtype, kp_ceil_div(bytes, kp_taping_shards(t, 3)), 1);
+    kp_taping_weight(t, weight, KP_CAT_WEIGHTS, KP_TEXT_PLAIN, w->dtype,
+                     kp_ceil_div(bytes, kp_taping_shards(t, 3)), 1);
 }
 
 /* Slots are in the weight's type; Megatron keeps them, and a master copy, in float32. */
@@ -36,7 +37,8 @@ static void accumulator(kp_taping *t, uint32_t weight)
 {
     kp_dtype dtype;
     uint64_t bytes = kp_ceil_div(kp_taping_grad_bytes(t, weight, &dtype), kp_taping_shards(t, 2));
-    t->weight_grad[weight] = kp_taping_weight(t, weight, KP_CAT_GRADIENTS, KP_TEXT_ACCUMULATED, dtype, bytes, 1);
+    t->weight_grad[weight] =
+        kp_taping_weight(t, weight, KP_CAT_GRADIENTS, KP_TEXT_ACCUMULATED, dtype, bytes, 1);
 }
 
 /* ---- the batch ---- */
@@ -54,12 +56,18 @@ static void input_state(kp_taping *t, uint32_t tensor)
 {
     const kp_tensor *x = &t->graph->tensors[tensor];
     uint64_t elems = kp_sizes_tensor_elems(&t->sizes, tensor);
-    kp_taping_new b = {KP_CAT_INPUTS, x->layer, x->op, "input", &t->sizes.tensors[tensor], x->dtype,
+    kp_taping_new b = {KP_CAT_INPUTS,
+                       x->layer,
+                       x->op,
+                       "input",
+                       &t->sizes.tensors[tensor],
+                       x->dtype,
                        kp_mul_u64(elems, kp_dtype_bytes(x->dtype))};
     if (reads(t, tensor)) kp_taping_take(t, &b, 1);
 }
 
-/* Labels look like the output in float32; those of sparse losses are int32 without its last axis. */
+/* Labels look like the output in float32; those of sparse losses are int32 without its last axis.
+ */
 static void label_state(kp_taping *t, uint32_t tensor)
 {
     const kp_tensor *y = &t->graph->tensors[tensor];
@@ -72,21 +80,28 @@ static void label_state(kp_taping *t, uint32_t tensor)
     bool sparse = !t->training->labels_onehot && shape->rank > 1;
     if (sparse) shape->rank--;
     kp_dtype dtype = sparse ? KP_INT32 : KP_FLOAT32;
-    kp_taping_new b = {KP_CAT_INPUTS, y->layer, KP_NO, "labels", shape, dtype, kp_mul_u64(kp_shape_elems(*shape, 1), 4)};
+    kp_taping_new b = {KP_CAT_INPUTS,
+                       y->layer,
+                       KP_NO,
+                       "labels",
+                       shape,
+                       dtype,
+                       kp_mul_u64(kp_shape_elems(*shape, 1), 4)};
     if (kp_keep_inside(&t->keep, y->op)) kp_taping_take(t, &b, 1);
 }
 
 /* ---- small things ---- */
 
-static void small(kp_taping *t, kp_category category, uint32_t layer, const char *what, uint64_t bytes)
+static void small(kp_taping *t, kp_category category, uint32_t layer, const char *what,
+                  uint64_t bytes)
 {
     kp_taping_new b = {category, layer, KP_NO, what, NULL, KP_UINT8, bytes};
     kp_taping_take(t, &b, 1);
 }
 
 /* Keras: a step counter and a learning rate, the sums of the loss trackers (8 bytes each; with
- * several outputs one more each), a seed of 8 bytes a dropout layer and a recurrent cell, and for XLA the table of the
- * results' addresses with the logs. */
+ * several outputs one more each), a seed of 8 bytes a dropout layer and a recurrent cell, and for
+ * XLA the table of the results' addresses with the logs. */
 static void small_state(kp_taping *t)
 {
     const kp_graph *g = t->graph;
@@ -105,9 +120,11 @@ static void small_state(kp_taping *t)
     }
     if (!t->profile->xla) return;
     for (uint32_t i = 0; i < t->n_buffers; i++)
-        results += t->buffers[i].category == KP_CAT_WEIGHTS || t->buffers[i].category == KP_CAT_OPTIMIZER;
+        results +=
+            t->buffers[i].category == KP_CAT_WEIGHTS || t->buffers[i].category == KP_CAT_OPTIMIZER;
     results += 1 + (2 * trackers - 1) + trackers; /* the scalars stand for several variables */
-    small(t, KP_CAT_TEMPORARY, KP_NO, "table of results", 4 * (uint64_t)trackers + 8 * (uint64_t)results);
+    small(t, KP_CAT_TEMPORARY, KP_NO, "table of results",
+          4 * (uint64_t)trackers + 8 * (uint64_t)results);
 }
 
 /* Bytes that gradients wait in until enough are there for one collective: XLA packs up to about
@@ -118,7 +135,8 @@ static void bucket_state(kp_taping *t)
     if (t->part->strategy.dp < 2) return;
     for (uint32_t w = 0; w < t->graph->n_weights; w++) {
         kp_dtype dtype;
-        if (t->here[w] && t->graph->weights[w].trainable) grads = kp_add_u64(grads, kp_taping_grad_bytes(t, w, &dtype));
+        if (t->here[w] && t->graph->weights[w].trainable)
+            grads = kp_add_u64(grads, kp_taping_grad_bytes(t, w, &dtype));
     }
     small(t, KP_CAT_COMMUNICATION, KP_NO, "gradient buckets", kp_min_u64(grads, limit));
 }

@@ -58,7 +58,8 @@ uint32_t kp_taping_take(kp_taping *t, const kp_taping_new *b, uint32_t holders)
         return KP_NO;
     }
     uint32_t id = t->n_buffers++;
-    t->buffers[id] = (kp_tape_buffer){b->category, b->layer, b->op, b->what, b->shape, b->dtype, b->bytes};
+    t->buffers[id] =
+        (kp_tape_buffer){b->category, b->layer, b->op, b->what, b->shape, b->dtype, b->bytes};
     t->refs[id] = holders;
     event(t, id, true);
     return id;
@@ -78,11 +79,19 @@ void kp_taping_drop(kp_taping *t, uint32_t buffer)
 /* ---- weights ---- */
 
 static const char *const prefixes[KP_TEXT_COUNT] = {
-    [KP_TEXT_PLAIN] = "",               [KP_TEXT_COPY] = "copy of ",       [KP_TEXT_SLOT_1] = "slot 1 of ",
-    [KP_TEXT_SLOT_2] = "slot 2 of ",    [KP_TEXT_SLOT_3] = "slot 3 of ",   [KP_TEXT_SLOT_4] = "slot 4 of ",
-    [KP_TEXT_SLOT_5] = "slot 5 of ",    [KP_TEXT_SLOT_6] = "slot 6 of ",   [KP_TEXT_MASTER] = "master copy of ",
-    [KP_TEXT_ACCUMULATED] = "accumulated gradient of ", [KP_TEXT_GRADIENT] = "gradient of ",
-    [KP_TEXT_UPDATE] = "update of ",    [KP_TEXT_GATHERED] = "gathered ",
+    [KP_TEXT_PLAIN] = "",
+    [KP_TEXT_COPY] = "copy of ",
+    [KP_TEXT_SLOT_1] = "slot 1 of ",
+    [KP_TEXT_SLOT_2] = "slot 2 of ",
+    [KP_TEXT_SLOT_3] = "slot 3 of ",
+    [KP_TEXT_SLOT_4] = "slot 4 of ",
+    [KP_TEXT_SLOT_5] = "slot 5 of ",
+    [KP_TEXT_SLOT_6] = "slot 6 of ",
+    [KP_TEXT_MASTER] = "master copy of ",
+    [KP_TEXT_ACCUMULATED] = "accumulated gradient of ",
+    [KP_TEXT_GRADIENT] = "gradient of ",
+    [KP_TEXT_UPDATE] = "update of ",
+    [KP_TEXT_GATHERED] = "gathered ",
 };
 
 enum { NAMES_MAX = 64 };
@@ -111,7 +120,8 @@ static const char *weight_text(kp_taping *t, kp_weight_text text, uint32_t weigh
 {
     uint32_t id = t->name_ids[weight];
     if (text == KP_TEXT_PLAIN) return t->names[id];
-    if (!t->texts[text][id]) t->texts[text][id] = kp_arena_fmt(t->arena, "%s%s", prefixes[text], t->names[id]);
+    if (!t->texts[text][id])
+        t->texts[text][id] = kp_arena_fmt(t->arena, "%s%s", prefixes[text], t->names[id]);
     if (!t->texts[text][id]) out_of_memory(t);
     return t->texts[text][id];
 }
@@ -121,12 +131,14 @@ uint32_t kp_taping_weight(kp_taping *t, uint32_t weight, kp_category category, k
 {
     const char *what = weight_text(t, text, weight);
     if (!what) return KP_NO;
-    kp_taping_new b = {category, t->graph->weights[weight].layer, KP_NO, what,
-                       &t->sizes.weights[weight], dtype, bytes};
+    kp_taping_new b = {category, t->graph->weights[weight].layer, KP_NO,
+                       what,     &t->sizes.weights[weight],       dtype,
+                       bytes};
     return kp_taping_take(t, &b, holders);
 }
 
-bool kp_taping_copies(const kp_taping *t, const kp_graph_op *op, uint32_t weight, kp_dtype *ret_dtype)
+bool kp_taping_copies(const kp_taping *t, const kp_graph_op *op, uint32_t weight,
+                      kp_dtype *ret_dtype)
 {
     const kp_weight *w = &t->graph->weights[weight];
     kp_dtype compute = kp_taping_compute(t, weight);
@@ -134,7 +146,8 @@ bool kp_taping_copies(const kp_taping *t, const kp_graph_op *op, uint32_t weight
     if (w->role != KP_ROLE_KERNEL && w->role != KP_ROLE_RECURRENT) return false;
     if (t->profile->copies_f32 && compute != w->dtype) return true;
     if (!t->profile->xla) return false;
-    if (op->op == KP_OP_CONV || op->op == KP_OP_CONV_DEPTHWISE || op->op == KP_OP_CONV_TRANSPOSE) return true;
+    if (op->op == KP_OP_CONV || op->op == KP_OP_CONV_DEPTHWISE || op->op == KP_OP_CONV_TRANSPOSE)
+        return true;
     return op->op == KP_OP_MATMUL && op->n_out && t->graph->tensors[op->out[0]].shape.rank > 2;
 }
 

@@ -11,8 +11,19 @@
 
 /* What can stand in front of a weight's name. */
 typedef enum kp_weight_text {
-    KP_TEXT_PLAIN, KP_TEXT_COPY, KP_TEXT_SLOT_1, KP_TEXT_SLOT_2, KP_TEXT_SLOT_3, KP_TEXT_SLOT_4, KP_TEXT_SLOT_5,
-    KP_TEXT_SLOT_6, KP_TEXT_MASTER, KP_TEXT_ACCUMULATED, KP_TEXT_GRADIENT, KP_TEXT_UPDATE, KP_TEXT_GATHERED,
+    KP_TEXT_PLAIN,
+    KP_TEXT_COPY,
+    KP_TEXT_SLOT_1,
+    KP_TEXT_SLOT_2,
+    KP_TEXT_SLOT_3,
+    KP_TEXT_SLOT_4,
+    KP_TEXT_SLOT_5,
+    KP_TEXT_SLOT_6,
+    KP_TEXT_MASTER,
+    KP_TEXT_ACCUMULATED,
+    KP_TEXT_GRADIENT,
+    KP_TEXT_UPDATE,
+    KP_TEXT_GATHERED,
     KP_TEXT_COUNT
 } kp_weight_text;
 
@@ -32,7 +43,7 @@ typedef struct kp_taping {
     kp_sizes sizes;
     kp_keep keep;
     kp_tape_buffer *buffers;
-    uint32_t *refs;       /* holders of each buffer */
+    uint32_t *refs; /* holders of each buffer */
     kp_tape_event *events;
     kp_tape_step *steps;
     uint32_t n_buffers, n_events, n_steps;
@@ -47,24 +58,26 @@ typedef struct kp_taping {
     uint32_t *next_ending;  /* of each value */
     uint32_t *weight_grad;  /* buffer of each weight's gradient that outlives its op; KP_NO */
     uint32_t *weight_copy;  /* buffer of each weight's copy in the compute type; KP_NO */
-    uint32_t *uses, *left;  /* ops of the part that read each weight; of those, backward still to do */
+    uint32_t *uses,
+        *left; /* ops of the part that read each weight; of those, backward still to do */
     uint32_t *waiting, *waiting_key; /* ops whose weight gradients wait, and their gradients */
     uint32_t n_waiting;
-    uint32_t *others;       /* buffers of the other micro-batches in flight */
+    uint32_t *others; /* buffers of the other micro-batches in flight */
     uint32_t n_others;
     size_t cap_others;
     uint32_t *border, *next_border; /* of each op: values kept for its segment's recomputation */
-    uint32_t *owner, *own_needs; /* of each value: the op of the segment that recomputes it; backward
-                                    passes of that segment that read it */
-    bool again;             /* the backward pass with recomputed segments has begun */
-    const uint32_t *segment; /* of each op: where its recomputed segment ends; NULL: none */
-    bool *here;             /* weights of this part */
-    bool together;          /* all gradients live until the update */
-    bool late;              /* weight gradients wait until all others are done (XLA may do so) */
-    const char **names;     /* of each weight: the last part of its path */
-    uint32_t *name_ids;     /* weights of one name have the id of the first */
-    const char **texts[KP_TEXT_COUNT]; /* of each name id: with the prefix in front; NULL: not yet */
-    uint64_t all_bytes;     /* of all buffers ever: sums of them cannot overflow */
+    uint32_t *owner, *own_needs;    /* of each value: the op of the segment that recomputes it;
+                                       backward    passes of that segment that read it */
+    bool again;                     /* the backward pass with recomputed segments has begun */
+    const uint32_t *segment;        /* of each op: where its recomputed segment ends; NULL: none */
+    bool *here;                     /* weights of this part */
+    bool together;                  /* all gradients live until the update */
+    bool late;          /* weight gradients wait until all others are done (XLA may do so) */
+    const char **names; /* of each weight: the last part of its path */
+    uint32_t *name_ids; /* weights of one name have the id of the first */
+    const char *
+        *texts[KP_TEXT_COUNT]; /* of each name id: with the prefix in front; NULL: not yet */
+    uint64_t all_bytes;        /* of all buffers ever: sums of them cannot overflow */
 } kp_taping;
 
 /* Begins a step. */
@@ -96,8 +109,8 @@ kp_status kp_taping_names(kp_taping *t);
 bool kp_taping_failed(const kp_taping *t);
 
 /* kp_tape_make with XLA's other schedule: late, all weight gradients after all others. */
-kp_status kp_tape_run(const kp_graph *graph, const kp_training *training, const kp_part *part, bool late,
-                      kp_arena *arena, kp_tape *ret, kp_err *err);
+kp_status kp_tape_run(const kp_graph *graph, const kp_training *training, const kp_part *part,
+                      bool late, kp_arena *arena, kp_tape *ret, kp_err *err);
 
 /* The parts of a tape, in this order. */
 void kp_tape_state(kp_taping *t);    /* LOAD: weights, slots, accumulators, the batch */
@@ -115,12 +128,15 @@ void kp_tape_drop_value(kp_taping *t, uint32_t value, uint32_t op);
 /* The step that follows once a weight's gradient is there. */
 void kp_tape_weight_grads(kp_taping *t, uint32_t op);
 
-/* True if the kernel of this op is copied (transposed, or to the compute type) while the step runs. */
-bool kp_taping_copies(const kp_taping *t, const kp_graph_op *op, uint32_t weight, kp_dtype *ret_dtype);
+/* True if the kernel of this op is copied (transposed, or to the compute type) while the step runs.
+ */
+bool kp_taping_copies(const kp_taping *t, const kp_graph_op *op, uint32_t weight,
+                      kp_dtype *ret_dtype);
 /* dp, if ZeRO of at least `level` divides; else 1. */
 uint32_t kp_taping_shards(const kp_taping *t, uint32_t level);
 
-/* Bytes of a weight's gradient as it is computed, and of this rank's share of it where ZeRO divides. */
+/* Bytes of a weight's gradient as it is computed, and of this rank's share of it where ZeRO
+ * divides. */
 uint64_t kp_taping_grad_bytes(const kp_taping *t, uint32_t weight, kp_dtype *ret_dtype);
 /* The type that a weight's layer computes in. */
 kp_dtype kp_taping_compute(const kp_taping *t, uint32_t weight);

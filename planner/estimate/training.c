@@ -46,15 +46,18 @@ static const struct {
 };
 
 static const kp_framework framework_of[KP_FORMAT_COUNT] = {
-    [KP_FORMAT_KERAS_3] = KP_FW_KERAS_JAX,          [KP_FORMAT_KERAS_2] = KP_FW_KERAS_TF_GRAPH,
-    [KP_FORMAT_KERAS_1] = KP_FW_KERAS_TF_GRAPH,     [KP_FORMAT_TFJS] = KP_FW_KERAS_TF_GRAPH,
-    [KP_FORMAT_HUGGINGFACE] = KP_FW_TORCH,          [KP_FORMAT_MEGATRON] = KP_FW_MEGATRON,
+    [KP_FORMAT_KERAS_3] = KP_FW_KERAS_JAX,      [KP_FORMAT_KERAS_2] = KP_FW_KERAS_TF_GRAPH,
+    [KP_FORMAT_KERAS_1] = KP_FW_KERAS_TF_GRAPH, [KP_FORMAT_TFJS] = KP_FW_KERAS_TF_GRAPH,
+    [KP_FORMAT_HUGGINGFACE] = KP_FW_TORCH,      [KP_FORMAT_MEGATRON] = KP_FW_MEGATRON,
 };
 
 static const kp_target target_of[KP_FW_COUNT] = {
-    [KP_FW_KERAS_JAX] = KP_TARGET_KERAS_JAX,        [KP_FW_KERAS_TF] = KP_TARGET_KERAS_TF,
-    [KP_FW_KERAS_TF_GRAPH] = KP_TARGET_KERAS_TF,    [KP_FW_KERAS_TORCH] = KP_TARGET_KERAS_TORCH,
-    [KP_FW_TORCH] = KP_TARGET_TORCH,                [KP_FW_MEGATRON] = KP_TARGET_MEGATRON,
+    [KP_FW_KERAS_JAX] = KP_TARGET_KERAS_JAX,
+    [KP_FW_KERAS_TF] = KP_TARGET_KERAS_TF,
+    [KP_FW_KERAS_TF_GRAPH] = KP_TARGET_KERAS_TF,
+    [KP_FW_KERAS_TORCH] = KP_TARGET_KERAS_TORCH,
+    [KP_FW_TORCH] = KP_TARGET_TORCH,
+    [KP_FW_MEGATRON] = KP_TARGET_MEGATRON,
 };
 
 /* Elements of a shape without its last, or its last but one, dimension. */
@@ -74,7 +77,8 @@ uint64_t kp_optimizer_slot_elems(const kp_training *training, const kp_weight *w
         if (matrix) more = kp_add_u64(without_axis(shape, 1), without_axis(shape, 2));
         slots = keras || !matrix;
     }
-    if (training->optimizer == KP_OPT_MUON && matrix && shape.rank < 4 && weight->role != KP_ROLE_TABLE)
+    if (training->optimizer == KP_OPT_MUON && matrix && shape.rank < 4 &&
+        weight->role != KP_ROLE_TABLE)
         slots = 1;
     return kp_add_u64(kp_mul_u64(slots + training->extra_slots, elems), more);
 }
@@ -128,7 +132,8 @@ static kp_status resolve_batch(resolver *r)
         return KP_USAGE;
     }
     if (r->out->batch > UINT32_MAX)
-        return kp_fail(r->err, KP_USAGE, "a batch of %" PRIu64 " samples is out of range (1 to %" PRIu32 ")",
+        return kp_fail(r->err, KP_USAGE,
+                       "a batch of %" PRIu64 " samples is out of range (1 to %" PRIu32 ")",
                        r->out->batch, UINT32_MAX);
     if (fixed && given != UINT64_MAX && given != fixed) {
         kp_fail(r->err, KP_USAGE, "the file fixes the batch to %" PRIu64 ", --batch says %" PRIu64,
@@ -149,7 +154,8 @@ static kp_status resolve_tensors(resolver *r)
         if (kp_shape_known(g->tensors[i].shape)) continue;
         const kp_layer *layer = &g->layers[g->tensors[i].layer];
         return kp_fail(r->err, KP_UNSUPPORTED,
-                       "layer '%.100s' (%.60s): its output is %s, and neither the file nor a rule says the open size",
+                       "layer '%.100s' (%.60s): its output is %s, and neither the file nor a rule "
+                       "says the open size",
                        layer->path, layer->class_name, kp_shape_text(g->tensors[i].shape, 0).s);
     }
     return KP_OK;
@@ -164,7 +170,8 @@ static kp_status resolve_open(resolver *r)
     for (uint32_t i = 0; i < g->n_open && at + 56 < sizeof(text); i++)
         at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%.40s:%" PRIu32, at ? ", " : "",
                                g->open[i].input, g->open[i].axis);
-    kp_fail(r->err, KP_USAGE, "open dimension%s without a value: %s", g->n_open > 1 ? "s" : "", text);
+    kp_fail(r->err, KP_USAGE, "open dimension%s without a value: %s", g->n_open > 1 ? "s" : "",
+            text);
     kp_hint(r->err, "say it with --dim %.60s:%" PRIu32 "=N, or --dim N for every open one%s",
             g->open[0].input, g->open[0].axis, g->open[0].axis == 1 ? ", or --seq N" : "");
     return KP_USAGE;
@@ -185,8 +192,10 @@ static kp_status unknown_name(resolver *r, const char *name, const char *what,
 {
     kp_fail(r->err, KP_USAGE, "'%.60s' is no %s", name, what);
     const char *near = kp_nearest(name, names, n);
-    if (near) kp_hint(r->err, "did you mean '%s'?", near);
-    else kp_hint(r->err, "known are %s", known);
+    if (near)
+        kp_hint(r->err, "did you mean '%s'?", near);
+    else
+        kp_hint(r->err, "known are %s", known);
     return KP_USAGE;
 }
 
@@ -204,10 +213,12 @@ static kp_status resolve_optimizer(resolver *r)
     if (known) {
         bool rms_momentum = c->momentum && t->optimizer == KP_OPT_RMSPROP;
         if (c->momentum && t->optimizer == KP_OPT_SGD) t->optimizer = KP_OPT_SGD_MOMENTUM;
-        t->extra_slots = (uint32_t)c->amsgrad + (uint32_t)c->centered + (uint32_t)c->use_ema + (uint32_t)rms_momentum;
+        t->extra_slots = (uint32_t)c->amsgrad + (uint32_t)c->centered + (uint32_t)c->use_ema +
+                         (uint32_t)rms_momentum;
     }
     return assume(r, "optimizer", kp_optimizer_names[t->optimizer],
-                  known ? "the file's compile_config (--optimizer)" : "the usual choice (--optimizer)");
+                  known ? "the file's compile_config (--optimizer)"
+                        : "the usual choice (--optimizer)");
 }
 
 static bool find_loss(const char *name, kp_loss *ret)
@@ -252,8 +263,8 @@ static kp_status resolve_loss(resolver *r)
     if (!given)
         KP_TRY(assume(r, "loss", t->loss_name,
                       file ? "the file's compile_config (--loss)" : "the last layer (--loss)"));
-    t->labels_onehot = r->options->labels ? r->options->labels == KP_LABELS_ONEHOT
-                                          : t->loss != KP_LOSS_SPARSE;
+    t->labels_onehot =
+        r->options->labels ? r->options->labels == KP_LABELS_ONEHOT : t->loss != KP_LOSS_SPARSE;
     return KP_OK;
 }
 
@@ -305,39 +316,5 @@ kp_status kp_training_resolve(const kp_graph *graph, const kp_options *options, 
     KP_TRY(resolve_rnn(&r));
     KP_TRY(resolve_rest(&r));
     *ret = training;
-    return KP_OK;
-}
-
-/* ---- options to what the model reader binds ---- */
-
-static const char *const policies[] = {"float32", "mixed_bfloat16", "mixed_float16",
-                                       "bfloat16", "float16", "float64"};
-
-kp_status kp_training_bind(const kp_options *options, kp_arena *arena, kp_bind *ret, kp_err *err)
-{
-    kp_bind bind = {.n_dims = options->n_dims};
-    kp_bind_dim *dims = KP_NEW(arena, kp_bind_dim, options->n_dims);
-    if (!dims) return kp_nomem(err);
-    for (uint32_t i = 0; i < options->n_dims; i++) {
-        const kp_opt_dim *d = &options->dims[i];
-        if (!d->size || d->size > (uint64_t)KP_DIM_MAX)
-            return kp_fail(err, KP_USAGE, "--dim: %" PRIu64 " is out of range (1 to 2^40)", d->size);
-        dims[i] = (kp_bind_dim){d->input, d->axis, (int64_t)d->size};
-    }
-    bind.dims = dims;
-    if (options->seq != UINT64_MAX) {
-        if (!options->seq || options->seq > (uint64_t)KP_DIM_MAX)
-            return kp_fail(err, KP_USAGE, "--seq: %" PRIu64 " is out of range (1 to 2^40)", options->seq);
-        bind.seq = (int64_t)options->seq;
-    }
-    const char *policy = bind.dtype_policy = options->dtype_policy;
-    bool known = !policy;
-    for (size_t i = 0; i < KP_LEN(policies) && !known; i++) known = !strcmp(policies[i], policy);
-    if (!known) {
-        kp_fail(err, KP_USAGE, "'%.60s' is no dtype policy", policy);
-        kp_hint(err, "known are float32, mixed_bfloat16, mixed_float16, bfloat16, float16, float64");
-        return KP_USAGE;
-    }
-    *ret = bind;
     return KP_OK;
 }

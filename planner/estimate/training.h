@@ -12,10 +12,11 @@
 
 /*    enum         name           slots  doc (keras/src/optimizers) */
 #define KP_OPTIMIZER_ROWS(X)                                                                       \
-    X(SGD, "sgd", 0) X(SGD_MOMENTUM, "sgd_momentum", 1) X(RMSPROP, "rmsprop", 1)                   \
-    X(ADAGRAD, "adagrad", 1) X(ADADELTA, "adadelta", 2) X(ADAM, "adam", 2) X(ADAMW, "adamw", 2)    \
-    X(ADAMAX, "adamax", 2) X(NADAM, "nadam", 2) X(FTRL, "ftrl", 2) X(LION, "lion", 1)              \
-    X(LAMB, "lamb", 2) X(MUON, "muon", 2) X(ADAFACTOR, "adafactor", 0)
+    X(SGD, "sgd", 0)                                                                               \
+    X(SGD_MOMENTUM, "sgd_momentum", 1) X(RMSPROP, "rmsprop", 1) X(ADAGRAD, "adagrad", 1)           \
+        X(ADADELTA, "adadelta", 2) X(ADAM, "adam", 2) X(ADAMW, "adamw", 2) X(ADAMAX, "adamax", 2)  \
+            X(NADAM, "nadam", 2) X(FTRL, "ftrl", 2) X(LION, "lion", 1) X(LAMB, "lamb", 2)          \
+                X(MUON, "muon", 2) X(ADAFACTOR, "adafactor", 0)
 
 typedef enum kp_optimizer {
 #define KP_OPTIMIZER_ENUM(name, text, slots) KP_OPT_##name,
@@ -25,21 +26,26 @@ typedef enum kp_optimizer {
 } kp_optimizer;
 
 typedef enum kp_loss {
-    KP_LOSS_CATEGORICAL, KP_LOSS_SPARSE, KP_LOSS_BINARY, KP_LOSS_MSE, KP_LOSS_OTHER, KP_LOSS_COUNT
+    KP_LOSS_CATEGORICAL,
+    KP_LOSS_SPARSE,
+    KP_LOSS_BINARY,
+    KP_LOSS_MSE,
+    KP_LOSS_OTHER,
+    KP_LOSS_COUNT
 } kp_loss;
 
 typedef struct kp_training {
-    uint64_t batch;          /* global */
+    uint64_t batch; /* global */
     kp_framework framework;
     kp_target target;
     kp_optimizer optimizer;
-    uint32_t extra_slots;    /* amsgrad, centered, EMA: further copies of each trainable weight */
+    uint32_t extra_slots; /* amsgrad, centered, EMA: further copies of each trainable weight */
     kp_loss loss;
     const char *loss_name;
-    kp_rnn_mode rnn;         /* LOOP or CUDNN */
-    uint32_t grad_accum;     /* >= 1 */
+    kp_rnn_mode rnn;     /* LOOP or CUDNN */
+    uint32_t grad_accum; /* >= 1 */
     bool labels_onehot;
-    uint64_t samples;        /* absent: UINT64_MAX */
+    uint64_t samples; /* absent: UINT64_MAX */
     kp_data_mode data;
     kp_assumption *assumptions;
     uint32_t n_assumptions;

@@ -3,8 +3,8 @@
  * planner/estimate/units.c — the chain of a graph: what no stage border may divide. */
 #include "planner/estimate/cost.h"
 
-kp_status kp_units_make(const kp_graph *graph, kp_arena *arena, const kp_unit **ret, uint32_t *ret_n,
-                        kp_err *err)
+kp_status kp_units_make(const kp_graph *graph, kp_arena *arena, const kp_unit **ret,
+                        uint32_t *ret_n, kp_err *err)
 {
     kp_unit *units = KP_NEW(arena, kp_unit, graph->n_ops);
     if (!units) return kp_nomem(err);

@@ -2,10 +2,10 @@
  *
  * planner/estimate/work.h — how long one op takes on one rank.
  *
- * Roofline with a size-dependent efficiency: t = a + max(F / (peak e) (1 + g / F), bytes / (bw em)).
- * F flops, g the work at which a product reaches half its efficiency (peak x 3 us: 10^9 flops on an
- * A100, 3 x 10^9 on an H100), a the launch. Fitted on published kernel times (vidur, NeuSight,
- * DeepBench); within about 10 % for products of 10^9 flops and more. Pure. */
+ * Roofline with a size-dependent efficiency: t = a + max(F / (peak e) (1 + g / F), bytes / (bw
+ * em)). F flops, g the work at which a product reaches half its efficiency (peak x 3 us: 10^9 flops
+ * on an A100, 3 x 10^9 on an H100), a the launch. Fitted on published kernel times (vidur,
+ * NeuSight, DeepBench); within about 10 % for products of 10^9 flops and more. Pure. */
 #ifndef KP_PLANNER_ESTIMATE_WORK_H
 #define KP_PLANNER_ESTIMATE_WORK_H
 
@@ -28,8 +28,8 @@ double kp_rates_peak(const kp_rates *rates, kp_dtype dtype);
 
 typedef struct kp_op_work {
     double forward_s, backward_s;
-    double flops;             /* forward and backward, of this rank */
-    kp_coll forward, backward; /* over the tensor-parallel group */
+    double flops;                           /* forward and backward, of this rank */
+    kp_coll forward, backward;              /* over the tensor-parallel group */
     uint64_t forward_bytes, backward_bytes; /* of the whole tensor that each is over */
 } kp_op_work;
 

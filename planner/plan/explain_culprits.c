@@ -10,34 +10,15 @@ enum { CULPRITS_MAX = 8, CULPRITS_SURE = 3 };
 #define SHARE_SHOWN 0.03 /* of the layers' sum; the first few are shown down to SHARE_LEAST */
 #define SHARE_LEAST 0.01
 
-typedef struct suspect {
-    const kp_explaining *e;
-    const kp_look *look;
-    const kp_layer *layer;
-    const kp_layer_bytes *bytes;
-    const kp_graph_op *op; /* its main op; NULL: none */
-    uint32_t id;
-} suspect;
-
 /* ---- conditions ---- */
 
-static uint64_t states(const kp_layer_bytes *b)
-{
-    return b->weights + b->gradients + b->optimizer;
-}
-
-static bool by_states(const suspect *s)
-{
-    return states(s->bytes) >= s->bytes->activations;
-}
-
-static bool is_dense(const suspect *s)
+static bool is_dense(const kp_suspect *s)
 {
     return s->op && s->op->op == KP_OP_MATMUL && s->op->n_weights;
 }
 
 /* The op that wrote the input, behind dropout and the like. */
-static const kp_graph_op *feeder(const suspect *s)
+static const kp_graph_op *feeder(const kp_suspect *s)
 {
     const kp_graph *g = s->look->graph;
     const kp_graph_op *op = s->op;
@@ -48,182 +29,100 @@ static const kp_graph_op *feeder(const suspect *s)
     return op;
 }
 
-static bool flatten_dense(const suspect *s)
+static bool flatten_dense(const kp_suspect *s)
 {
-    if (!is_dense(s) || !by_states(s)) return false;
+    if (!is_dense(s) || !kp_by_states(s)) return false;
     const kp_graph_op *before = feeder(s);
     bool flatten = before->op == KP_OP_VIEW && before->n_in == 1;
     if (!flatten) return false;
-    const kp_tensor *x = &s->look->graph->tensors[before->in[0]], *y = &s->look->graph->tensors[before->out[0]];
+    const kp_tensor *x = &s->look->graph->tensors[before->in[0]],
+                    *y = &s->look->graph->tensors[before->out[0]];
     return x->shape.rank > y->shape.rank && y->shape.rank == 2;
 }
 
-static bool wide_dense(const suspect *s)
+static bool wide_dense(const kp_suspect *s)
 {
-    return is_dense(s) && by_states(s);
+    return is_dense(s) && kp_by_states(s);
 }
 
 /* A convolution on a map that no stride or pooling has made smaller yet. */
-static bool early_conv(const suspect *s)
+static bool early_conv(const kp_suspect *s)
 {
     bool conv = s->op && (s->op->op == KP_OP_CONV || s->op->op == KP_OP_CONV_DEPTHWISE);
-    if (!conv || by_states(s)) return false;
-    for (const kp_graph_op *op = s->op; op->n_in; op = &s->look->graph->ops[s->look->graph->tensors[op->in[0]].op])
+    if (!conv || kp_by_states(s)) return false;
+    for (const kp_graph_op *op = s->op; op->n_in;
+         op = &s->look->graph->ops[s->look->graph->tensors[op->in[0]].op])
         for (unsigned i = 0; i < op->attr.spatial; i++)
             if (op->attr.strides[i] > 1) return false;
     return true;
 }
 
-static bool rnn_length(const suspect *s)
+static bool rnn_length(const kp_suspect *s)
 {
-    return s->op && s->op->op == KP_OP_RNN && !by_states(s);
+    return s->op && s->op->op == KP_OP_RNN && !kp_by_states(s);
 }
 
-static bool attention(const suspect *s)
+static bool attention(const kp_suspect *s)
 {
     const kp_graph *g = s->look->graph;
-    for (uint32_t i = 0; i < g->n_ops && !by_states(s); i++)
+    for (uint32_t i = 0; i < g->n_ops && !kp_by_states(s); i++)
         if (g->ops[i].layer == s->id && g->ops[i].op == KP_OP_ATTN_SCORES) return true;
     return false;
 }
 
 /* The head of a language model: an output with thousands of classes at every position. */
-static bool logits(const suspect *s)
+static bool logits(const kp_suspect *s)
 {
     const kp_graph *g = s->look->graph;
     for (uint32_t i = 0; i < g->n_outputs; i++) {
         const kp_tensor *y = &g->tensors[g->outputs[i]];
-        if (y->layer == s->id && y->shape.rank > 2 && y->shape.dim[y->shape.rank - 1] > 1000 && !by_states(s)) return true;
+        if (y->layer == s->id && y->shape.rank > 2 && y->shape.dim[y->shape.rank - 1] > 1000 &&
+            !kp_by_states(s))
+            return true;
     }
     return false;
 }
 
-static bool unknown(const suspect *s)
+static bool unknown(const kp_suspect *s)
 {
     return s->op && s->op->op == KP_OP_OPAQUE;
 }
 
-static bool slots(const suspect *s)
+static bool slots(const kp_suspect *s)
 {
-    return by_states(s) && s->bytes->optimizer * 10 >= states(s->bytes) * 3;
+    return kp_by_states(s) && s->bytes->optimizer * 10 >= kp_states(s->bytes) * 3;
 }
 
-static bool table(const suspect *s)
+static bool table(const kp_suspect *s)
 {
-    return by_states(s);
+    return kp_by_states(s);
 }
 
-static bool one_left(const suspect *s)
+static bool one_left(const kp_suspect *s)
 {
     return s->look->part.strategy.micro_batch == 1;
 }
 
-static bool any(const suspect *s)
+static bool any(const kp_suspect *s)
 {
     return s != NULL;
 }
 
-/* ---- words ---- */
-
-static const kp_weight *largest_weight(const suspect *s)
-{
-    const kp_weight *largest = NULL, *all = s->look->graph->weights;
-    uint64_t most = 0;
-    for (uint32_t w = s->layer->first_weight; w < s->layer->first_weight + s->layer->n_weights; w++) {
-        uint64_t elems = kp_shape_elems(all[w].shape, 1);
-        if (elems <= most) continue;
-        most = elems;
-        largest = &all[w];
-    }
-    return largest;
-}
-
-/* "kernel 1024 x 4096 = 16.0 MiB; x4 with its gradient and adam's 2 slots = 64.0 MiB" */
-static void say_states(const suspect *s, kp_buf *out)
-{
-    const kp_weight *w = largest_weight(s);
-    if (!w || !s->bytes->weights) return;
-    const char *slash = strrchr(w->path, '/');
-    uint64_t bytes = kp_shape_elems(w->shape, 1) * kp_dtype_bytes(w->dtype);
-    kp_buf_fmt(out, "%s ", slash ? slash + 1 : w->path);
-    for (unsigned i = 0; i < w->shape.rank; i++) kp_buf_fmt(out, "%s%lld", i ? " x " : "", (long long)w->shape.dim[i]);
-    kp_buf_fmt(out, " = %s", kp_size_text(bytes).s);
-    if (s->bytes->weights < bytes) kp_buf_fmt(out, ", of which this rank has %s", kp_size_text(s->bytes->weights).s);
-    double own = (double)s->bytes->weights, slots = (double)s->bytes->optimizer / own;
-    if (states(s->bytes) > s->bytes->weights) kp_buf_fmt(out, "; x%.3g with", (double)states(s->bytes) / own);
-    if (s->bytes->gradients) kp_buf_str(out, " its gradient");
-    if (s->bytes->optimizer)
-        kp_buf_fmt(out, "%s %s's %.3g slot%s", s->bytes->gradients ? " and" : "",
-                   kp_optimizer_names[s->look->training.optimizer], slots, slots > 1 ? "s" : "");
-    if (states(s->bytes) > s->bytes->weights) kp_buf_fmt(out, " = %s", kp_size_text(states(s->bytes)).s);
-    kp_buf_str(out, ", whatever the batch");
-}
-
-static bool same(const kp_tape_buffer *a, const kp_tape_buffer *b)
-{
-    return a->category == b->category && a->bytes == b->bytes && !strcmp(a->what, b->what);
-}
-
-static bool said(const kp_tape *tape, const uint32_t *shown, unsigned n, const kp_tape_buffer *b)
-{
-    for (unsigned i = 0; i < n; i++)
-        if (same(&tape->buffers[shown[i]], b)) return true;
-    return false;
-}
-
-/* Kept values of the layer, equal ones together: "2 x (32, 254, 254, 64) 504.0 MiB each". */
-static void say_kept(const suspect *s, kp_buf *out)
-{
-    const kp_tape *tape = &s->look->tape;
-    uint32_t shown[3];
-    for (unsigned group = 0; group < KP_LEN(shown); group++) {
-        uint64_t most = 0;
-        uint32_t n = 0, which = KP_NO;
-        for (uint32_t i = 0; i < tape->n_buffers; i++) {
-            const kp_tape_buffer *b = &tape->buffers[i];
-            if (b->layer != s->id || b->category != KP_CAT_ACTIVATIONS || said(tape, shown, group, b)) continue;
-            if (b->bytes > most) which = i;
-            most = kp_max_u64(most, b->bytes);
-        }
-        for (uint32_t i = 0; i < tape->n_buffers && which != KP_NO; i++)
-            n += tape->buffers[i].layer == s->id && same(&tape->buffers[i], &tape->buffers[which]);
-        if (which == KP_NO || most * 20 < s->bytes->activations) break;
-        const kp_tape_buffer *b = &tape->buffers[which];
-        kp_buf_fmt(out, "%s%s %s %s", group ? ", " : "", b->what, b->shape ? kp_shape_text(*b->shape, 1).s : "", kp_size_text(most).s);
-        if (n > 1) kp_buf_fmt(out, " x %u", n);
-        shown[group] = which;
-    }
-    kp_buf_str(out, " kept for the backward pass");
-}
-
-static void say_both(const suspect *s, kp_buf *out, const char *why)
-{
-    if (by_states(s)) say_states(s, out);
-    else say_kept(s, out);
-    if (why[0]) kp_buf_fmt(out, "; %s", why);
-}
-
-static void say_rnn(const suspect *s, kp_buf *out)
-{
-    kp_buf_fmt(out, "%u steps of %u units: ", s->op->attr.steps, s->op->attr.units);
-    say_kept(s, out);
-    kp_buf_fmt(out, "; %sgrows with steps and batch",
-               s->op->attr.return_sequences ? "return_sequences keeps the output of every step; " : "");
-}
-
 typedef struct culprit_rule {
     const char *id;
-    bool (*holds)(const suspect *s);
-    void (*say)(const suspect *s, kp_buf *out);
+    bool (*holds)(const kp_suspect *s);
+    void (*say)(const kp_suspect *s, kp_buf *out);
     const char *why; /* where say is NULL: after states or kept values */
 } culprit_rule;
 
 static const culprit_rule rules[] = {
     {"KP031", unknown, NULL, "nothing is known of its inside: only its output is counted"},
     {"KP001", flatten_dense, NULL, "Flatten hands it every position of the map"},
-    {"KP007", rnn_length, say_rnn, NULL},
-    {"KP008", attention, NULL, "scores of every pair of positions are written; they grow with the length squared"},
-    {"KP009", logits, NULL, "every position has a value for every word; grows with batch and length"},
+    {"KP007", rnn_length, kp_say_rnn, NULL},
+    {"KP008", attention, NULL,
+     "scores of every pair of positions are written; they grow with the length squared"},
+    {"KP009", logits, NULL,
+     "every position has a value for every word; grows with batch and length"},
     {"KP003", early_conv, NULL, "no stride or pooling before it; grows with the batch"},
     {"KP002", wide_dense, NULL, ""},
     {"KP012", slots, NULL, ""},
@@ -234,7 +133,8 @@ static const culprit_rule rules[] = {
 
 /* ---- the list ---- */
 
-static kp_status add(kp_explaining *e, const char *rule, const char *layer, kp_buf *text, uint64_t bytes)
+static kp_status add(kp_explaining *e, const char *rule, const char *layer, kp_buf *text,
+                     uint64_t bytes)
 {
     kp_explain_culprit *c = &e->out->culprits[e->out->n_culprits];
     kp_status status = kp_buf_check(text, e->err);
@@ -252,13 +152,17 @@ static kp_status add_layer(kp_explaining *e, uint32_t id)
 {
     const kp_graph *g = e->look.graph;
     uint32_t op = kp_look_main_op(&e->look, id);
-    suspect s = {e, &e->look, &g->layers[id], &e->look.memory.layers[id], op == KP_NO ? NULL : &g->ops[op], id};
+    kp_suspect s = {
+        e, &e->look, &g->layers[id], &e->look.memory.layers[id], op == KP_NO ? NULL : &g->ops[op],
+        id};
     const culprit_rule *rule = rules;
     while (!rule->holds(&s)) rule++;
     kp_buf text;
     kp_buf_init(&text, 4096);
-    if (rule->say) rule->say(&s, &text);
-    else say_both(&s, &text, rule->why);
+    if (rule->say)
+        rule->say(&s, &text);
+    else
+        kp_say_both(&s, &text, rule->why);
     return add(e, rule->id, s.layer->path, &text, kp_look_layer_bytes(&e->look, id));
 }
 
@@ -279,13 +183,17 @@ static kp_status add_labels(kp_explaining *e)
     for (uint32_t i = 0; i < g->n_outputs && onehot; i++) {
         kp_shape shape = g->tensors[g->outputs[i]].shape;
         if (shape.rank && shape.dim[shape.rank - 1] > classes) classes = shape.dim[shape.rank - 1];
-        bytes = kp_add_u64(bytes, kp_mul_u64(kp_shape_elems(shape, e->look.part.strategy.micro_batch), 4));
+        bytes = kp_add_u64(bytes,
+                           kp_mul_u64(kp_shape_elems(shape, e->look.part.strategy.micro_batch), 4));
     }
     if (classes <= 1000) return KP_OK;
     kp_buf text;
     kp_buf_init(&text, 512);
-    kp_buf_fmt(&text, "one-hot labels of %lld classes are %s a batch; integers with sparse_categorical_crossentropy are %s",
-               (long long)classes, kp_size_text(bytes).s, kp_size_text(bytes / (uint64_t)classes).s);
+    kp_buf_fmt(&text,
+               "one-hot labels of %lld classes are %s a batch; integers with "
+               "sparse_categorical_crossentropy are %s",
+               (long long)classes, kp_size_text(bytes).s,
+               kp_size_text(bytes / (uint64_t)classes).s);
     return add(e, "KP010", NULL, &text, bytes);
 }
 
@@ -303,7 +211,9 @@ static kp_status add_replicas(kp_explaining *e)
     }
     if (s->dp < 2 || s->zero) return KP_OK;
     kp_buf_init(&text, 512);
-    kp_buf_fmt(&text, "data parallelism divides the batch, not the states: %s of weights, gradients and slots are on each of %u ranks",
+    kp_buf_fmt(&text,
+               "data parallelism divides the batch, not the states: %s of weights, gradients and "
+               "slots are on each of %u ranks",
                kp_size_text(all).s, s->dp);
     return add(e, "KP013", NULL, &text, all);
 }
@@ -314,7 +224,8 @@ static void sort(kp_explain *out)
     for (uint32_t i = 1; i < out->n_culprits; i++) {
         kp_explain_culprit c = out->culprits[i];
         uint32_t at = i;
-        for (; at && out->culprits[at - 1].bytes < c.bytes; at--) out->culprits[at] = out->culprits[at - 1];
+        for (; at && out->culprits[at - 1].bytes < c.bytes; at--)
+            out->culprits[at] = out->culprits[at - 1];
         out->culprits[at] = c;
     }
 }

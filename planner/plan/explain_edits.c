@@ -96,14 +96,19 @@ static bool pool_flatten(editing *t)
     json_t *json = find_layer(t->model, g->layers[flatten].path);
     unsigned rank = 0;
     for (uint32_t i = 0; i < g->n_ops; i++)
-        if (g->ops[i].layer == flatten && g->ops[i].n_in) rank = g->tensors[g->ops[i].in[0]].shape.rank;
-    static const char *const pools[] = {[3] = "GlobalAveragePooling1D", [4] = "GlobalAveragePooling2D", [5] = "GlobalAveragePooling3D"};
+        if (g->ops[i].layer == flatten && g->ops[i].n_in)
+            rank = g->tensors[g->ops[i].in[0]].shape.rank;
+    static const char *const pools[] = {[3] = "GlobalAveragePooling1D",
+                                        [4] = "GlobalAveragePooling2D",
+                                        [5] = "GlobalAveragePooling3D"};
     if (!json || rank < 3 || rank > 5) return false;
     json_object_set_new(json, "class_name", json_string(pools[rank]));
     json_object_set_new(json_object_get(json, "config"), "keepdims", json_false());
     kp_arena *a = t->e->arena;
-    return say(t, kp_arena_fmt(a, "%s: %s instead of Flatten", g->layers[flatten].path, pools[rank]),
-               kp_arena_fmt(a, "'%s' then has one input a channel instead of one a position", t->layer->path));
+    return say(t,
+               kp_arena_fmt(a, "%s: %s instead of Flatten", g->layers[flatten].path, pools[rank]),
+               kp_arena_fmt(a, "'%s' then has one input a channel instead of one a position",
+                            t->layer->path));
 }
 
 /* Halves the first of these keys of the layer's configuration. */
@@ -119,7 +124,9 @@ static bool halve_units(editing *t)
         if (n < 2 || n % 2) continue;
         json_object_set_new(config, keys[i], json_integer(n / 2));
         kp_arena *a = t->e->arena;
-        return say(t, kp_arena_fmt(a, "%s: %s %lld instead of %lld", t->layer->path, keys[i], (long long)n / 2, (long long)n),
+        return say(t,
+                   kp_arena_fmt(a, "%s: %s %lld instead of %lld", t->layer->path, keys[i],
+                                (long long)n / 2, (long long)n),
                    "half as wide: its own weights halve, and those of the layer that reads it");
     }
     return false;
@@ -127,10 +134,12 @@ static bool halve_units(editing *t)
 
 static bool stride(editing *t)
 {
-    static const char *const classes[] = {"Conv1D", "Conv2D", "Conv3D", "DepthwiseConv2D", "SeparableConv2D"};
+    static const char *const classes[] = {"Conv1D", "Conv2D", "Conv3D", "DepthwiseConv2D",
+                                          "SeparableConv2D"};
     json_t *json = find_layer(t->model, t->layer->path);
     if (!json || !is_one_of(class_of(json), classes, KP_LEN(classes))) return false;
-    json_t *config = json_object_get(json, "config"), *strides = json_object_get(config, "strides"), *one;
+    json_t *config = json_object_get(json, "config"), *strides = json_object_get(config, "strides"),
+           *one;
     size_t i, n = json_array_size(strides);
     json_array_foreach(strides, i, one) if (json_integer_value(one) != 1) return false;
     if (!n) return false;
@@ -138,7 +147,8 @@ static bool stride(editing *t)
     for (i = 0; i < n; i++) json_array_append_new(twos, json_integer(2));
     json_object_set_new(config, "strides", twos);
     return say(t, kp_arena_fmt(t->e->arena, "%s: strides 2 instead of 1", t->layer->path),
-               n == 2 ? "a quarter of its output, and of every map behind it" : "a smaller output, and smaller maps behind it");
+               n == 2 ? "a quarter of its output, and of every map behind it"
+                      : "a smaller output, and smaller maps behind it");
 }
 
 /* A quarter of the steps of the model's first input, where the file fixes them. */
@@ -147,15 +157,19 @@ static bool shorten(editing *t)
     static const char *const keys[] = {"batch_shape", "batch_input_shape"};
     const kp_graph *g = t->e->look.graph;
     const char *input = g->n_inputs ? g->layers[g->tensors[g->inputs[0]].layer].path : NULL;
-    json_t *json = input ? find_layer(t->model, input) : NULL, *config = json_object_get(json, "config");
+    json_t *json = input ? find_layer(t->model, input) : NULL,
+           *config = json_object_get(json, "config");
     for (size_t i = 0; i < KP_LEN(keys); i++) {
         json_t *shape = json_object_get(config, keys[i]);
         json_int_t steps = json_integer_value(json_array_get(shape, 1));
         if (steps < 4) continue;
         json_array_set_new(shape, 1, json_integer(steps / 4));
         kp_arena *a = t->e->arena;
-        return say(t, kp_arena_fmt(a, "%s: %lld steps instead of %lld", input, (long long)steps / 4, (long long)steps),
-                   "train on windows of the sequence (stateful, or cut): what the layers keep grows with the steps");
+        return say(t,
+                   kp_arena_fmt(a, "%s: %lld steps instead of %lld", input, (long long)steps / 4,
+                                (long long)steps),
+                   "train on windows of the sequence (stateful, or cut): what the layers keep "
+                   "grows with the steps");
     }
     return false;
 }
@@ -167,8 +181,8 @@ static bool (*const edits[KP_EDIT_COUNT])(editing *) = {
     [KP_EDIT_SHORTEN] = shorten,
 };
 
-json_t *kp_explain_edit(const kp_explaining *e, kp_edit edit, uint32_t layer, const char **ret_change,
-                        const char **ret_message)
+json_t *kp_explain_edit(const kp_explaining *e, kp_edit edit, uint32_t layer,
+                        const char **ret_change, const char **ret_message)
 {
     json_t *copy = json_deep_copy(e->json);
     if (!copy) return NULL;

@@ -32,14 +32,16 @@ kp_status kp_look_strategy(const kp_graph *graph, const kp_training *training, c
     if (o->recompute) s.recompute = o->recompute;
     if (o->schedule) s.schedule = o->schedule;
     if (training->batch % s.dp) {
-        kp_fail(err, KP_USAGE, "a batch of %llu does not divide into --dp %u", (unsigned long long)training->batch, s.dp);
+        kp_fail(err, KP_USAGE, "a batch of %llu does not divide into --dp %u",
+                (unsigned long long)training->batch, s.dp);
         kp_hint(err, "--batch is the global batch: take a multiple of %u", s.dp);
         return KP_USAGE;
     }
     uint64_t samples = training->batch / s.dp;
     s.micro_batch = micro ? o->micro_batch : micro_batch(samples, s.pp);
     if (!s.micro_batch || samples % s.micro_batch)
-        return kp_fail(err, KP_USAGE, "%llu samples a rank do not divide into --micro-batch %u", (unsigned long long)samples, s.micro_batch);
+        return kp_fail(err, KP_USAGE, "%llu samples a rank do not divide into --micro-batch %u",
+                       (unsigned long long)samples, s.micro_batch);
     s.micro_batches = (uint32_t)(samples / s.micro_batch);
     *ret_divided = degrees || zero || micro || o->recompute || o->schedule;
     *ret = s;
@@ -52,18 +54,23 @@ kp_status kp_look_strategy(const kp_graph *graph, const kp_training *training, c
 static kp_status same_cards(const kp_look *look, kp_arena *arena, kp_cluster *ret, kp_err *err)
 {
     uint64_t n = (uint64_t)look->strategy.dp * look->strategy.tp * look->strategy.pp;
-    if (n > 1u << 20) return kp_fail(err, KP_USAGE, "%llu ranks are more than a million", (unsigned long long)n);
+    if (n > 1u << 20)
+        return kp_fail(err, KP_USAGE, "%llu ranks are more than a million", (unsigned long long)n);
     kp_slot *slots = KP_NEW(arena, kp_slot, n);
     if (!slots) return kp_nomem(err);
     for (uint64_t i = 0; i < n; i++) slots[i] = (kp_slot){"", "", 0, (uint32_t)i, look->device};
-    *ret = (kp_cluster){.slots = slots, .n_slots = (uint32_t)n, .n_nodes = 1, .gpus_per_node = (uint32_t)n,
-                        .intra = {50e-6, 1e-10}, .inter = {50e-6, 1e-9}};
+    *ret = (kp_cluster){.slots = slots,
+                        .n_slots = (uint32_t)n,
+                        .n_nodes = 1,
+                        .gpus_per_node = (uint32_t)n,
+                        .intra = {50e-6, 1e-10},
+                        .inter = {50e-6, 1e-9}};
     return KP_OK;
 }
 
 /* The pipeline's borders whose worst stage needs least. */
-static kp_status find_borders(const kp_look *look, const uint8_t *cuts, kp_arena *arena, const kp_unit **ret_units,
-                              const uint32_t **ret, kp_err *err)
+static kp_status find_borders(const kp_look *look, const uint8_t *cuts, kp_arena *arena,
+                              const kp_unit **ret_units, const uint32_t **ret, kp_err *err)
 {
     kp_cluster cluster;
     kp_costs *costs = KP_NEW(arena, kp_costs, 1);
@@ -73,13 +80,19 @@ static kp_status find_borders(const kp_look *look, const uint8_t *cuts, kp_arena
     if (!costs || !limits) return kp_nomem(err);
     memset(limits, 0xff, look->strategy.pp * sizeof(*limits));
     KP_TRY(same_cards(look, arena, &cluster, err));
-    KP_TRY(kp_costs_make(look->graph, &look->training, &look->strategy, cuts, &cluster, arena, costs, err));
+    KP_TRY(kp_costs_make(look->graph, &look->training, &look->strategy, cuts, &cluster, arena,
+                         costs, err));
     KP_TRY(kp_stages_borders(look->graph, costs->units, costs->n_units, arena, &ok, err));
-    kp_stage_task task = {.costs = costs, .strategy = &look->strategy, .cluster = &cluster, .limit_bytes = limits,
-                          .border_ok = ok, .beat_s = 1e30};
+    kp_stage_task task = {.costs = costs,
+                          .strategy = &look->strategy,
+                          .cluster = &cluster,
+                          .limit_bytes = limits,
+                          .border_ok = ok,
+                          .beat_s = 1e30};
     KP_TRY(kp_stages_smallest(&task, arena, &answer, err));
     if (!answer.found)
-        return kp_fail(err, KP_USAGE, "--pp %u: the model divides into fewer stages", look->strategy.pp);
+        return kp_fail(err, KP_USAGE, "--pp %u: the model divides into fewer stages",
+                       look->strategy.pp);
     *ret_units = costs->units;
     *ret = answer.borders;
     return KP_OK;
@@ -90,13 +103,16 @@ static kp_status run_part(kp_look *look, const kp_part *part, kp_arena *arena, k
 {
     kp_tape tape = {.graph = look->graph};
     kp_memory memory;
-    if (look->brief) KP_TRY(kp_memory_of(look->graph, &look->training, part, &look->device, arena, &memory, err));
+    if (look->brief)
+        KP_TRY(
+            kp_memory_of(look->graph, &look->training, part, &look->device, arena, &memory, err));
     else {
         KP_TRY(kp_tape_make(look->graph, &look->training, part, arena, &tape, err));
         KP_TRY(kp_memory_replay(&tape, &look->training, &look->device, arena, &memory, err));
     }
     bool first = !look->tape.graph;
-    if (!first && kp_categories_sum(&memory.peak) <= kp_categories_sum(&look->memory.peak)) return KP_OK;
+    if (!first && kp_categories_sum(&memory.peak) <= kp_categories_sum(&look->memory.peak))
+        return KP_OK;
     look->part = *part;
     look->tape = tape;
     look->memory = memory;
@@ -110,7 +126,9 @@ kp_status kp_look_worst(kp_look *look, kp_arena *arena, kp_err *err)
     kp_part part = {.strategy = *s, .end_op = look->graph->n_ops, .in_flight = 1};
     look->tape = (kp_tape){0};
     if (s->tp > 1) KP_TRY(kp_cuts_allow(look->graph, s->tp, err));
-    if (s->tp > 1) KP_TRY(kp_cuts_choose(look->graph, s->tp, s->micro_batch, arena, &part.cuts, &divided, err));
+    if (s->tp > 1)
+        KP_TRY(
+            kp_cuts_choose(look->graph, s->tp, s->micro_batch, arena, &part.cuts, &divided, err));
     if (s->pp < 2) return run_part(look, &part, arena, err);
     const kp_unit *units = NULL;
     const uint32_t *borders = NULL;
@@ -125,8 +143,8 @@ kp_status kp_look_worst(kp_look *look, kp_arena *arena, kp_err *err)
     return KP_OK;
 }
 
-kp_status kp_look_at(const kp_explaining *e, struct json_t *json, const kp_graph *graph, const kp_options *options,
-                     bool brief, kp_look *ret, kp_err *err)
+kp_status kp_look_at(const kp_explaining *e, struct json_t *json, const kp_graph *graph,
+                     const kp_options *options, bool brief, kp_look *ret, kp_err *err)
 {
     kp_look look = {.graph = graph, .brief = brief};
     kp_bind bind;
@@ -136,7 +154,8 @@ kp_status kp_look_at(const kp_explaining *e, struct json_t *json, const kp_graph
     }
     KP_TRY(kp_training_resolve(look.graph, options, e->arena, &look.training, err));
     KP_TRY(kp_device_resolve(e->request->gpus, options, e->arena, &look.device, err));
-    KP_TRY(kp_look_strategy(look.graph, &look.training, options, &look.strategy, &look.divided, err));
+    KP_TRY(
+        kp_look_strategy(look.graph, &look.training, options, &look.strategy, &look.divided, err));
     KP_TRY(kp_look_worst(&look, e->arena, err));
     *ret = look;
     return KP_OK;

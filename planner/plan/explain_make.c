@@ -7,7 +7,8 @@
 
 static kp_status assume(kp_explaining *e, const char *name, const char *value, const char *from)
 {
-    if (!value || !KP_GROW(e->arena, e->out->assumptions, e->out->n_assumptions, e->cap_assumptions))
+    if (!value ||
+        !KP_GROW(e->arena, e->out->assumptions, e->out->n_assumptions, e->cap_assumptions))
         return kp_nomem(e->err);
     e->out->assumptions[e->out->n_assumptions++] = (kp_assumption){name, value, from};
     return KP_OK;
@@ -24,11 +25,15 @@ static kp_status fill_assumptions(kp_explaining *e)
         KP_TRY(assume(e, "gpu", KP_GPU_DEFAULT, "the usual small card (--gpu, --memory)"));
     if (t->framework == KP_FW_KERAS_JAX)
         KP_TRY(assume(e, "preallocate", o->preallocate ? "on" : "off",
-                      o->preallocate ? "--preallocate" : "JAX takes 75 % of the card unless told otherwise (--preallocate)"));
+                      o->preallocate
+                          ? "--preallocate"
+                          : "JAX takes 75 % of the card unless told otherwise (--preallocate)"));
     if (!e->look.divided) return KP_OK;
-    return assume(e, "strategy", kp_arena_fmt(e->arena, "dp=%u tp=%u pp=%u zero=%u, %u x %u samples, stage %u of %u",
-                                              s->dp, s->tp, s->pp, s->zero, s->micro_batches, s->micro_batch,
-                                              e->look.part.stage + 1, s->pp),
+    return assume(e, "strategy",
+                  kp_arena_fmt(e->arena,
+                               "dp=%u tp=%u pp=%u zero=%u, %u x %u samples, stage %u of %u", s->dp,
+                               s->tp, s->pp, s->zero, s->micro_batches, s->micro_batch,
+                               e->look.part.stage + 1, s->pp),
                   "plan options; the rank that needs most");
 }
 
@@ -46,9 +51,11 @@ static kp_status fill_warnings(kp_explaining *e)
     for (uint32_t i = 0; i < g->n_warnings; i++)
         KP_TRY(warn(e, g->warnings[i].code, g->warnings[i].layer, g->warnings[i].message));
     if (e->look.strategy.dp < 2 && e->look.strategy.zero)
-        KP_TRY(warn(e, "zero-without-dp", NULL, "--zero divides nothing without data parallelism (--dp)"));
+        KP_TRY(warn(e, "zero-without-dp", NULL,
+                    "--zero divides nothing without data parallelism (--dp)"));
     if (kp_memory_fit(&e->look.memory, e->look.device.usable_bytes) != KP_FIT_TIGHT) return KP_OK;
-    return warn(e, "tight", NULL, "the card lies between the low and the high bound: it may or may not fit");
+    return warn(e, "tight", NULL,
+                "the card lies between the low and the high bound: it may or may not fit");
 }
 
 /* ---- the numbers ---- */
@@ -82,7 +89,8 @@ static const char *confidence(const kp_explaining *e)
     bool compared = fw == KP_FW_KERAS_JAX || fw == KP_FW_KERAS_TF || fw == KP_FW_KERAS_TF_GRAPH;
     for (uint32_t i = 0; i < g->n_ops; i++) {
         kp_op op = g->ops[i].op;
-        compared &= op != KP_OP_RNN && op != KP_OP_CONV_TRANSPOSE && op != KP_OP_MATH && g->ops[i].attr.spatial < 3;
+        compared &= op != KP_OP_RNN && op != KP_OP_CONV_TRANSPOSE && op != KP_OP_MATH &&
+                    g->ops[i].attr.spatial < 3;
     }
     return g->low_confidence ? "low" : compared && !e->look.divided ? "high" : "medium";
 }
@@ -100,7 +108,8 @@ static kp_status explain(kp_explaining *e)
     return kp_explain_remedies(e);
 }
 
-kp_status kp_explain_make(const kp_explain_request *request, kp_arena *arena, kp_explain *ret, kp_err *err)
+kp_status kp_explain_make(const kp_explain_request *request, kp_arena *arena, kp_explain *ret,
+                          kp_err *err)
 {
     kp_explaining *e = KP_NEW(arena, kp_explaining, 1);
     kp_explain *out = KP_NEW(arena, kp_explain, 1);

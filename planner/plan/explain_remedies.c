@@ -33,19 +33,21 @@ typedef struct remedying {
 
 /* ---- running one ---- */
 
-static bool keep(remedying *r, const char *rule, const char *layer, const char *change, const char *message,
-                 double weight, const char *confidence, const kp_look *second)
+static bool keep(remedying *r, const char *rule, const char *layer, const char *change,
+                 const char *message, double weight, const char *confidence, const kp_look *second)
 {
     uint64_t after = kp_categories_sum(&second->memory.peak);
     if (after >= r->peak || r->n == CANDIDATES_MAX || !change) return false;
     bool fits = kp_memory_fit(&second->memory, second->device.usable_bytes) == KP_FIT_FITS;
-    r->list[r->n++] = (candidate){{rule, layer, change, message, r->peak - after, after, fits, confidence}, weight};
+    r->list[r->n++] = (candidate){
+        {rule, layer, change, message, r->peak - after, after, fits, confidence}, weight};
     return fits;
 }
 
 /* A second run; false if it does not run: then it is no remedy. Only running out of memory is a
  * failure. */
-static bool look(remedying *r, json_t *json, const kp_graph *graph, const kp_options *options, kp_look *ret)
+static bool look(remedying *r, json_t *json, const kp_graph *graph, const kp_options *options,
+                 kp_look *ret)
 {
     kp_err err = {0};
     kp_status status = kp_look_at(r->e, json, graph, options, true, ret, &err);
@@ -54,15 +56,17 @@ static bool look(remedying *r, json_t *json, const kp_graph *graph, const kp_opt
 }
 
 /* Runs changed options, and keeps the change if it saves; true if it then fits. */
-static bool try_options(remedying *r, const char *rule, const kp_options *options, bool same_graph, const char *change,
-                        const char *message, double weight, const char *confidence)
+static bool try_options(remedying *r, const char *rule, const kp_options *options, bool same_graph,
+                        const char *change, const char *message, double weight,
+                        const char *confidence)
 {
     kp_explaining *e = r->e;
     kp_look second;
     kp_arena_mark mark = kp_arena_tell(e->arena);
     const kp_graph *graph = same_graph ? e->look.graph : NULL;
     bool fits = false;
-    if (!change) r->status = kp_nomem(e->err);
+    if (!change)
+        r->status = kp_nomem(e->err);
     else if (look(r, e->json, graph, options, &second))
         fits = keep(r, rule, NULL, change, message, weight, confidence, &second);
     kp_arena_rewind(e->arena, mark);
@@ -99,13 +103,16 @@ static void try_dtype(remedying *r)
 {
     kp_explaining *e = r->e;
     const kp_gpu_kind *kind = e->look.device.kind;
-    bool has16 = kind->fp16_flops_per_s > kind->fp32_flops_per_s || kind->bf16_flops_per_s > kind->fp32_flops_per_s;
+    bool has16 = kind->fp16_flops_per_s > kind->fp32_flops_per_s ||
+                 kind->bf16_flops_per_s > kind->fp32_flops_per_s;
     if (!computes(e->look.graph, KP_FLOAT32) || !has16) return;
     kp_options o = *e->request->options;
     bool bf16 = !isnan(kind->bf16_flops_per_s);
     o.dtype_policy = bf16 ? "mixed_bfloat16" : "mixed_float16";
-    try_options(r, "KP011", &o, false, bf16 ? "--dtype-policy mixed_bfloat16" : "--dtype-policy mixed_float16",
-                "activations take 2 bytes instead of 4; weights and slots stay float32", FLAG, "high");
+    try_options(r, "KP011", &o, false,
+                bf16 ? "--dtype-policy mixed_bfloat16" : "--dtype-policy mixed_float16",
+                "activations take 2 bytes instead of 4; weights and slots stay float32", FLAG,
+                "high");
 }
 
 static void try_batch(remedying *r)
@@ -119,15 +126,18 @@ static void try_batch(remedying *r)
         o.batch = batch / 4;
         o.grad_accum = accum;
         try_options(r, "KP004", &o, true,
-                    kp_arena_fmt(e->arena, "--batch %llu --grad-accum %u", (unsigned long long)o.batch, accum),
-                    "the same effective batch in four parts, for one gradient accumulator a weight", BATCH, "high");
+                    kp_arena_fmt(e->arena, "--batch %llu --grad-accum %u",
+                                 (unsigned long long)o.batch, accum),
+                    "the same effective batch in four parts, for one gradient accumulator a weight",
+                    BATCH, "high");
         o = *e->request->options;
     }
     for (uint64_t b = batch / 2; b >= dp && b % dp == 0; b /= 2) {
         o.batch = b;
         const char *change = kp_arena_fmt(e->arena, "--batch %llu", (unsigned long long)b);
         uint32_t before = r->n;
-        bool fits = try_options(r, "KP004", &o, true, change, "a smaller batch: activations shrink with it", BATCH * 2, "high");
+        bool fits = try_options(r, "KP004", &o, true, change,
+                                "a smaller batch: activations shrink with it", BATCH * 2, "high");
         /* Only the largest that fits, or the first half where it fits anyway or never. */
         bool fitted = kp_memory_fit(&e->look.memory, e->look.device.usable_bytes) == KP_FIT_FITS;
         if (fits || fitted) break;
@@ -142,7 +152,8 @@ static void try_labels(remedying *r)
     kp_options o = *r->e->request->options;
     o.loss = "sparse_categorical_crossentropy";
     o.labels = KP_LABELS_AUTO;
-    try_options(r, "KP010", &o, true, "--loss sparse_categorical_crossentropy", "labels as integers instead of one-hot vectors", FLAG, "high");
+    try_options(r, "KP010", &o, true, "--loss sparse_categorical_crossentropy",
+                "labels as integers instead of one-hot vectors", FLAG, "high");
 }
 
 static void try_optimizer(remedying *r)
@@ -152,7 +163,8 @@ static void try_optimizer(remedying *r)
     if (kp_optimizer_slot_elems(t, &one) < 32) return;
     kp_options o = *r->e->request->options;
     o.optimizer = "sgd_momentum";
-    try_options(r, "KP012", &o, true, "--optimizer sgd_momentum", "one slot a weight instead of two or more; another training", TRAIN, "high");
+    try_options(r, "KP012", &o, true, "--optimizer sgd_momentum",
+                "one slot a weight instead of two or more; another training", TRAIN, "high");
 }
 
 static void try_recompute(remedying *r)
@@ -161,7 +173,9 @@ static void try_recompute(remedying *r)
     kp_options o = *r->e->request->options;
     o.recompute = KP_RECOMPUTE_FULL;
     try_options(r, "KP006", &o, true, "--recompute full",
-                "only what crosses between segments is kept, the rest computed again: about a third more work", RERUN, "medium");
+                "only what crosses between segments is kept, the rest computed again: about a "
+                "third more work",
+                RERUN, "medium");
 }
 
 /* More GPUs: batch and states divided, or every layer. */
@@ -175,9 +189,13 @@ static void try_more_gpus(remedying *r)
     const char *dp = kp_arena_fmt(e->arena, "--dp %u", o.dp);
     const char *shards = kp_arena_fmt(e->arena, "--dp %u --zero 3", o.dp);
     if (o.dp > 1) {
-        try_options(r, "KP013", &o, true, dp, "more GPUs divide the batch; weights, gradients and slots stay whole on each", LAYOUT, "high");
+        try_options(r, "KP013", &o, true, dp,
+                    "more GPUs divide the batch; weights, gradients and slots stay whole on each",
+                    LAYOUT, "high");
         o.zero = 3;
-        try_options(r, "KP015", &o, true, shards, "more GPUs divide the batch and, between them, weights, gradients and slots", LAYOUT * 1.5, "medium");
+        try_options(r, "KP015", &o, true, shards,
+                    "more GPUs divide the batch and, between them, weights, gradients and slots",
+                    LAYOUT * 1.5, "medium");
     }
     o = *e->request->options;
     for (o.tp = 8; o.tp > 1; o.tp /= 2) {

@@ -26,8 +26,8 @@ static char *read_file(const char *path, size_t *ret_len)
     return text;
 }
 
-kp_status fixture_read(const char *model, const kp_options *options, kp_arena *arena, const kp_graph **ret,
-                       kp_err *err)
+kp_status fixture_read(const char *model, const kp_options *options, kp_arena *arena,
+                       const kp_graph **ret, kp_err *err)
 {
     kp_bind bind;
     char path[160];
@@ -36,7 +36,8 @@ kp_status fixture_read(const char *model, const kp_options *options, kp_arena *a
     snprintf(path, sizeof(path), "tests/data/%.120s", model);
     if (model[0] != '{') text = read_file(path, &len);
     kp_status status = kp_training_bind(options, arena, &bind, err);
-    if (status == KP_OK) status = kp_model_read(text ? text : model, len, "m.json", &bind, arena, ret, err);
+    if (status == KP_OK)
+        status = kp_model_read(text ? text : model, len, "m.json", &bind, arena, ret, err);
     free(text);
     return status;
 }
@@ -45,8 +46,10 @@ void fixture_load(fixture *f, const char *model)
 {
     kp_err err = {0};
     kp_status status = fixture_read(model, &f->options, &f->arena, &f->graph, &err);
-    if (status == KP_OK) status = kp_training_resolve(f->graph, &f->options, &f->arena, &f->training, &err);
-    if (status == KP_OK) status = kp_device_resolve(&f->gpus, &f->options, &f->arena, &f->device, &err);
+    if (status == KP_OK)
+        status = kp_training_resolve(f->graph, &f->options, &f->arena, &f->training, &err);
+    if (status == KP_OK)
+        status = kp_device_resolve(&f->gpus, &f->options, &f->arena, &f->device, &err);
     cr_assert_eq(status, KP_OK, "%.40s: %s: %s", model, err.where, err.msg);
 }
 
@@ -63,7 +66,8 @@ kp_memory fixture_memory(fixture *f, const kp_part *part)
     kp_tape tape;
     kp_memory memory;
     kp_status status = kp_tape_make(f->graph, &f->training, part, &f->arena, &tape, &err);
-    if (status == KP_OK) status = kp_memory_replay(&tape, &f->training, &f->device, &f->arena, &memory, &err);
+    if (status == KP_OK)
+        status = kp_memory_replay(&tape, &f->training, &f->device, &f->arena, &memory, &err);
     cr_assert_eq(status, KP_OK, "%s: %s", err.where, err.msg);
     return memory;
 }

@@ -19,8 +19,8 @@ typedef struct fixture {
 void fixture_init(fixture *f);
 
 /* Reads a model (as fixture_load names it) under the options. */
-kp_status fixture_read(const char *model, const kp_options *options, kp_arena *arena, const kp_graph **ret,
-                       kp_err *err);
+kp_status fixture_read(const char *model, const kp_options *options, kp_arena *arena,
+                       const kp_graph **ret, kp_err *err);
 
 /* Reads a model file below tests/data, or JSON text that starts with '{', under the options. All
  * failures are assertions. */
@@ -36,10 +36,12 @@ void fixture_free(fixture *f);
 
 /* A model of two dense layers; the first may be frozen. */
 #define TWO_DENSE(trainable)                                                                       \
-    "{\"class_name\":\"Sequential\",\"config\":{\"name\":\"two\",\"layers\":["                        \
-    "{\"class_name\":\"InputLayer\",\"config\":{\"name\":\"in\",\"batch_input_shape\":[null,256]}},"  \
-    "{\"class_name\":\"Dense\",\"config\":{\"name\":\"a\",\"units\":512,\"activation\":\"relu\","     \
-    "\"trainable\":" trainable "}},"                                                                 \
-    "{\"class_name\":\"Dense\",\"config\":{\"name\":\"b\",\"units\":128,\"activation\":\"linear\"}}]}}"
+    "{\"class_name\":\"Sequential\",\"config\":{\"name\":\"two\",\"layers\":["                     \
+    "{\"class_name\":\"InputLayer\",\"config\":{\"name\":\"in\",\"batch_input_shape\":[null,256]}" \
+    "},"                                                                                           \
+    "{\"class_name\":\"Dense\",\"config\":{\"name\":\"a\",\"units\":512,\"activation\":\"relu\","  \
+    "\"trainable\":" trainable "}},"                                                               \
+    "{\"class_name\":\"Dense\",\"config\":{\"name\":\"b\",\"units\":128,\"activation\":"           \
+    "\"linear\"}}]}}"
 
 #endif

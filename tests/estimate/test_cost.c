@@ -5,16 +5,53 @@
 #include <criterion/criterion.h>
 #include <math.h>
 
-static const char *const models[] = {"models/dense.json", "models/cnn.json", "models/lstm.json", "models/transformer.json",
+static const char *const models[] = {"models/dense.json",    "models/cnn.json",
+                                     "models/lstm.json",     "models/transformer.json",
                                      "models/resnet50.json", "apps/EfficientNetB0.json"};
 
 static const kp_strategy strategies[] = {
-    {.dp = 1, .tp = 1, .pp = 2, .zero = 0, .micro_batch = 8, .micro_batches = 4, .recompute = KP_RECOMPUTE_NONE},
-    {.dp = 2, .tp = 1, .pp = 3, .zero = 1, .micro_batch = 4, .micro_batches = 4, .recompute = KP_RECOMPUTE_NONE},
-    {.dp = 4, .tp = 1, .pp = 2, .zero = 2, .micro_batch = 2, .micro_batches = 4, .recompute = KP_RECOMPUTE_FULL},
-    {.dp = 2, .tp = 1, .pp = 2, .zero = 3, .micro_batch = 8, .micro_batches = 2, .recompute = KP_RECOMPUTE_NONE},
-    {.dp = 1, .tp = 4, .pp = 2, .zero = 0, .micro_batch = 8, .micro_batches = 4, .recompute = KP_RECOMPUTE_NONE},
-    {.dp = 1, .tp = 2, .pp = 4, .zero = 0, .micro_batch = 4, .micro_batches = 8, .recompute = KP_RECOMPUTE_FULL},
+    {.dp = 1,
+     .tp = 1,
+     .pp = 2,
+     .zero = 0,
+     .micro_batch = 8,
+     .micro_batches = 4,
+     .recompute = KP_RECOMPUTE_NONE},
+    {.dp = 2,
+     .tp = 1,
+     .pp = 3,
+     .zero = 1,
+     .micro_batch = 4,
+     .micro_batches = 4,
+     .recompute = KP_RECOMPUTE_NONE},
+    {.dp = 4,
+     .tp = 1,
+     .pp = 2,
+     .zero = 2,
+     .micro_batch = 2,
+     .micro_batches = 4,
+     .recompute = KP_RECOMPUTE_FULL},
+    {.dp = 2,
+     .tp = 1,
+     .pp = 2,
+     .zero = 3,
+     .micro_batch = 8,
+     .micro_batches = 2,
+     .recompute = KP_RECOMPUTE_NONE},
+    {.dp = 1,
+     .tp = 4,
+     .pp = 2,
+     .zero = 0,
+     .micro_batch = 8,
+     .micro_batches = 4,
+     .recompute = KP_RECOMPUTE_NONE},
+    {.dp = 1,
+     .tp = 2,
+     .pp = 4,
+     .zero = 0,
+     .micro_batch = 4,
+     .micro_batches = 8,
+     .recompute = KP_RECOMPUTE_FULL},
 };
 
 static kp_cluster cluster_of(fixture *f, const char *spec)
@@ -23,7 +60,9 @@ static kp_cluster cluster_of(fixture *f, const char *spec)
     kp_nodes nodes;
     kp_cluster cluster;
     cr_assert_eq(kp_nodes_invent(spec, &f->gpus, &f->arena, &nodes, &err), KP_OK, "%s", err.msg);
-    cr_assert_eq(kp_cluster_make(&nodes, &f->gpus, UINT32_MAX, UINT32_MAX, &f->arena, &cluster, &err), KP_OK);
+    cr_assert_eq(
+        kp_cluster_make(&nodes, &f->gpus, UINT32_MAX, UINT32_MAX, &f->arena, &cluster, &err),
+        KP_OK);
     return cluster;
 }
 
@@ -36,9 +75,15 @@ static void bound(fixture *f, const kp_cluster *cluster, const kp_strategy *s, c
     uint64_t divided;
     const uint8_t *ok;
     kp_part part = fixture_part(f, *s);
-    if (s->tp > 1) cr_assert_eq(kp_cuts_choose(f->graph, s->tp, s->micro_batch, &f->arena, &part.cuts, &divided, &err), KP_OK);
-    cr_assert_eq(kp_costs_make(f->graph, &f->training, s, part.cuts, cluster, &f->arena, &costs, &err), KP_OK, "%s: %s", what, err.msg);
-    cr_assert_eq(kp_stages_borders(f->graph, costs.units, costs.n_units, &f->arena, &ok, &err), KP_OK);
+    if (s->tp > 1)
+        cr_assert_eq(
+            kp_cuts_choose(f->graph, s->tp, s->micro_batch, &f->arena, &part.cuts, &divided, &err),
+            KP_OK);
+    cr_assert_eq(
+        kp_costs_make(f->graph, &f->training, s, part.cuts, cluster, &f->arena, &costs, &err),
+        KP_OK, "%s: %s", what, err.msg);
+    cr_assert_eq(kp_stages_borders(f->graph, costs.units, costs.n_units, &f->arena, &ok, &err),
+                 KP_OK);
     uint32_t step = costs.n_units / 5 + 1;
     for (uint32_t from = 0; from < costs.n_units; from += step)
         for (uint32_t to = from + 1; to <= costs.n_units; to += step) {
@@ -50,10 +95,12 @@ static void bound(fixture *f, const kp_cluster *cluster, const kp_strategy *s, c
             kp_memory m = fixture_memory(f, &part);
             kp_arena_rewind(&f->arena, mark);
             uint64_t bytes = kp_costs_stage_bytes(&costs, from, to, part.in_flight);
-            cr_expect(bytes >= m.high_bytes, "%s: units %u to %u of %u, %u in flight: priced %llu, replayed %llu", what, from, to,
-                      costs.n_units, part.in_flight, (unsigned long long)bytes, (unsigned long long)m.high_bytes);
-            cr_expect(bytes < 3 * m.high_bytes, "%s: units %u to %u: priced %llu, replayed %llu", what, from, to,
-                      (unsigned long long)bytes, (unsigned long long)m.high_bytes);
+            cr_expect(bytes >= m.high_bytes,
+                      "%s: units %u to %u of %u, %u in flight: priced %llu, replayed %llu", what,
+                      from, to, costs.n_units, part.in_flight, (unsigned long long)bytes,
+                      (unsigned long long)m.high_bytes);
+            cr_expect(bytes < 3 * m.high_bytes, "%s: units %u to %u: priced %llu, replayed %llu",
+                      what, from, to, (unsigned long long)bytes, (unsigned long long)m.high_bytes);
         }
 }
 
@@ -70,7 +117,8 @@ Test(cost, stage_bytes_bound_the_replay)
             for (size_t s = 0; s < KP_LEN(strategies); s++) {
                 char what[96];
                 kp_arena_mark mark = kp_arena_tell(&f.arena);
-                snprintf(what, sizeof(what), "%s, %s, strategy %zu", models[i], kp_framework_names[fw], s);
+                snprintf(what, sizeof(what), "%s, %s, strategy %zu", models[i],
+                         kp_framework_names[fw], s);
                 bound(&f, &cluster, &strategies[s], what);
                 kp_arena_rewind(&f.arena, mark);
             }
@@ -116,13 +164,15 @@ Test(cost, collectives)
         {KP_COLL_ALL_GATHER, 8, 1, intra + 7. / 8 * b / rate},
         {KP_COLL_REDUCE_SCATTER, 4, 2, intra + 3. / 4 * b / rate},
         {KP_COLL_ALL_REDUCE, 4, 8, hop * 3 + 2 * 3. / 4 * b / net},
-        {KP_COLL_ALL_REDUCE, 32, 1, intra + 2 * 7. / 8 * b / rate + hop * 3 + 2 * 3. / 4 * (b / 8) / net},
+        {KP_COLL_ALL_REDUCE, 32, 1,
+         intra + 2 * 7. / 8 * b / rate + hop * 3 + 2 * 3. / 4 * (b / 8) / net},
         {KP_COLL_SEND_RECV, 2, 1, intra + b / rate},
         {KP_COLL_SEND_RECV, 2, 8, hop + b / net},
     };
     for (size_t i = 0; i < KP_LEN(rows); i++) {
         double got = kp_coll_time_s(rows[i].coll, rows[i].ranks, rows[i].stride, (uint64_t)b, &c);
-        cr_expect(fabs(got - rows[i].want) <= 1e-6 * rows[i].want, "row %zu: %g, not %g", i, got, rows[i].want);
+        cr_expect(fabs(got - rows[i].want) <= 1e-6 * rows[i].want, "row %zu: %g, not %g", i, got,
+                  rows[i].want);
     }
     fixture_free(&f);
 }
@@ -135,16 +185,21 @@ static void check_step(fixture *f, const kp_cluster *cluster, kp_strategy s, con
     kp_plan_step step;
     const uint8_t *cuts = NULL;
     uint64_t divided;
-    if (s.tp > 1) cr_assert_eq(kp_cuts_choose(f->graph, s.tp, s.micro_batch, &f->arena, &cuts, &divided, &err), KP_OK);
-    cr_assert_eq(kp_costs_make(f->graph, &f->training, &s, cuts, cluster, &f->arena, &costs, &err), KP_OK);
+    if (s.tp > 1)
+        cr_assert_eq(
+            kp_cuts_choose(f->graph, s.tp, s.micro_batch, &f->arena, &cuts, &divided, &err), KP_OK);
+    cr_assert_eq(kp_costs_make(f->graph, &f->training, &s, cuts, cluster, &f->arena, &costs, &err),
+                 KP_OK);
     for (uint32_t i = 0; i <= s.pp; i++) borders[i] = costs.n_units * i / s.pp;
     kp_step_time(&costs, borders, &s, &f->training, f->graph, cluster, &step);
-    double parts = step.compute_s + step.bubble_s + step.tensor_parallel_s + step.pipeline_s + step.data_parallel_s + step.optimizer_s;
+    double parts = step.compute_s + step.bubble_s + step.tensor_parallel_s + step.pipeline_s +
+                   step.data_parallel_s + step.optimizer_s;
     cr_expect(fabs(parts - step.seconds) <= 1e-9 * parts && step.seconds > 0, "%s: parts", what);
     cr_expect(step.low_s <= step.seconds && step.seconds <= step.high_s, "%s: bounds", what);
     cr_expect((s.tp > 1) >= (step.tensor_parallel_s > 0), "%s: no group, no collective", what);
     cr_expect((s.dp > 1) == (step.data_parallel_s > 0), "%s: no group, no sync", what);
-    cr_expect((s.pp > 1) == (step.bubble_s > 0) && (s.pp > 1) == (step.pipeline_s > 0), "%s: no stages, no bubble", what);
+    cr_expect((s.pp > 1) == (step.bubble_s > 0) && (s.pp > 1) == (step.pipeline_s > 0),
+              "%s: no stages, no bubble", what);
     cr_expect(step.mfu > 0 && step.mfu < 1, "%s: mfu %g", what, step.mfu);
     cr_expect(isnan(step.tokens_per_s) != isnan(step.samples_per_s), "%s: one of the two", what);
 }
@@ -157,7 +212,8 @@ Test(cost, parts_of_a_step)
         fixture_load(&f, models[i]);
         kp_cluster cluster = cluster_of(&f, "2x8xH100-80G");
         check_step(&f, &cluster, kp_part_whole(f.graph, &f.training).strategy, models[i]);
-        for (size_t s = 0; s < KP_LEN(strategies); s++) check_step(&f, &cluster, strategies[s], models[i]);
+        for (size_t s = 0; s < KP_LEN(strategies); s++)
+            check_step(&f, &cluster, strategies[s], models[i]);
         fixture_free(&f);
     }
 }
@@ -174,14 +230,20 @@ Test(cost, order)
     kp_cluster t4 = cluster_of(&f, "1x1xT4"), h100 = cluster_of(&f, "1x1xH100-80G");
     kp_strategy one = kp_part_whole(f.graph, &f.training).strategy;
     one.micro_batch = 32;
-    cr_assert_eq(kp_costs_make(f.graph, &f.training, &one, NULL, &t4, &f.arena, &slow, &err), KP_OK);
-    cr_assert_eq(kp_costs_make(f.graph, &f.training, &one, NULL, &h100, &f.arena, &fast, &err), KP_OK);
+    cr_assert_eq(kp_costs_make(f.graph, &f.training, &one, NULL, &t4, &f.arena, &slow, &err),
+                 KP_OK);
+    cr_assert_eq(kp_costs_make(f.graph, &f.training, &one, NULL, &h100, &f.arena, &fast, &err),
+                 KP_OK);
     one.micro_batch = 64;
-    cr_assert_eq(kp_costs_make(f.graph, &f.training, &one, NULL, &h100, &f.arena, &twice, &err), KP_OK);
-    double a = kp_costs_stage_s(&slow, 0, slow.n_units), b = kp_costs_stage_s(&fast, 0, fast.n_units), c = kp_costs_stage_s(&twice, 0, twice.n_units);
+    cr_assert_eq(kp_costs_make(f.graph, &f.training, &one, NULL, &h100, &f.arena, &twice, &err),
+                 KP_OK);
+    double a = kp_costs_stage_s(&slow, 0, slow.n_units),
+           b = kp_costs_stage_s(&fast, 0, fast.n_units),
+           c = kp_costs_stage_s(&twice, 0, twice.n_units);
     cr_expect(b < a && b < c && c < 2.1 * b, "%g %g %g", a, b, c);
     /* 3 x 2 x 4.1 GFLOP an image: forward, two passes back. */
-    cr_expect(fabs(fast.sum[fast.n_units].flops / 32 / 24.6e9 - 1) < .1, "%g", fast.sum[fast.n_units].flops / 32);
+    cr_expect(fabs(fast.sum[fast.n_units].flops / 32 / 24.6e9 - 1) < .1, "%g",
+              fast.sum[fast.n_units].flops / 32);
     fixture_free(&f);
 }
 
@@ -210,9 +272,14 @@ Test(cost, resnet50_throughput)
         fixture_load(&f, "models/resnet50.json");
         kp_cluster cluster = cluster_of(&f, rows[i].spec);
         kp_strategy one = kp_part_whole(f.graph, &f.training).strategy;
-        cr_assert_eq(kp_costs_make(f.graph, &f.training, &one, NULL, &cluster, &f.arena, &costs, &err), KP_OK);
-        kp_step_time(&costs, (uint32_t[]){0, costs.n_units}, &one, &f.training, f.graph, &cluster, &step);
-        cr_expect(step.samples_per_s > .75 * rows[i].least && step.samples_per_s < 1.25 * rows[i].most, "row %zu: %.0f images/s", i, step.samples_per_s);
+        cr_assert_eq(
+            kp_costs_make(f.graph, &f.training, &one, NULL, &cluster, &f.arena, &costs, &err),
+            KP_OK);
+        kp_step_time(&costs, (uint32_t[]){0, costs.n_units}, &one, &f.training, f.graph, &cluster,
+                     &step);
+        cr_expect(step.samples_per_s > .75 * rows[i].least &&
+                      step.samples_per_s < 1.25 * rows[i].most,
+                  "row %zu: %.0f images/s", i, step.samples_per_s);
         fixture_free(&f);
     }
 }

@@ -15,13 +15,16 @@ Test(device, every_row_of_the_table)
         cr_expect(k->source && k->memory_bytes_per_s > 1e11, "%s", k->key);
         cr_expect(k->fp32_flops_per_s > 1e12 || k->bf16_flops_per_s > 1e12, "%s", k->key);
         if (k->driver_reserved_bytes != UINT64_MAX)
-            cr_expect(k->driver_reserved_bytes * 40 < k->total_bytes, "%s reserves too much", k->key);
+            cr_expect(k->driver_reserved_bytes * 40 < k->total_bytes, "%s reserves too much",
+                      k->key);
         cr_expect(kp_gpu_find(&f.gpus, k->key, &found, NULL) == KP_OK && found == k, "%s", k->key);
         for (uint32_t a = 0; a < k->n_aliases; a++) {
             kp_status status = kp_gpu_find(&f.gpus, k->aliases[a], &found, NULL);
             cr_expect(status == KP_OK && found == k, "'%s' is not only %s", k->aliases[a], k->key);
         }
-        if (k->nvml_name) cr_expect(kp_gpu_find(&f.gpus, k->nvml_name, &found, NULL) == KP_OK && found == k, "%s", k->nvml_name);
+        if (k->nvml_name)
+            cr_expect(kp_gpu_find(&f.gpus, k->nvml_name, &found, NULL) == KP_OK && found == k, "%s",
+                      k->nvml_name);
     }
     fixture_free(&f);
 }
@@ -50,7 +53,9 @@ Test(device, names)
         kp_status status = kp_gpu_find(&f.gpus, rows[i].name, &kind, &err);
         cr_expect_eq(status, rows[i].key ? KP_OK : KP_USAGE, "row %zu", i);
         if (rows[i].key && kind) cr_expect_str_eq(kind->key, rows[i].key, "row %zu", i);
-        if (rows[i].hint) cr_expect(!strncmp(err.hint, rows[i].hint, strlen(rows[i].hint)), "row %zu: %s", i, err.hint);
+        if (rows[i].hint)
+            cr_expect(!strncmp(err.hint, rows[i].hint, strlen(rows[i].hint)), "row %zu: %s", i,
+                      err.hint);
     }
     fixture_free(&f);
 }
@@ -82,11 +87,16 @@ Test(device, resolve)
         f.options.gpu = rows[i].gpu;
         f.options.memory_bytes = rows[i].memory;
         f.options.preallocate = rows[i].preallocate;
-        cr_expect_eq(kp_device_resolve(&f.gpus, &f.options, &f.arena, &d, &err), rows[i].want, "row %zu: %s", i, err.msg);
+        cr_expect_eq(kp_device_resolve(&f.gpus, &f.options, &f.arena, &d, &err), rows[i].want,
+                     "row %zu: %s", i, err.msg);
         if (rows[i].want != KP_OK) continue;
-        cr_expect_eq(d.total_bytes, rows[i].total, "row %zu: total %llu", i, (unsigned long long)d.total_bytes);
-        cr_expect_eq(d.usable_bytes, rows[i].usable, "row %zu: usable %llu", i, (unsigned long long)d.usable_bytes);
-        cr_expect((!d.gpu && !rows[i].name) || (d.gpu && rows[i].name && !strcmp(d.gpu, rows[i].name)), "row %zu", i);
+        cr_expect_eq(d.total_bytes, rows[i].total, "row %zu: total %llu", i,
+                     (unsigned long long)d.total_bytes);
+        cr_expect_eq(d.usable_bytes, rows[i].usable, "row %zu: usable %llu", i,
+                     (unsigned long long)d.usable_bytes);
+        cr_expect((!d.gpu && !rows[i].name) ||
+                      (d.gpu && rows[i].name && !strcmp(d.gpu, rows[i].name)),
+                  "row %zu", i);
     }
     fixture_free(&f);
 }
@@ -122,10 +132,12 @@ Test(device, invented_clusters)
         kp_err err = {0};
         kp_nodes nodes = {0};
         uint32_t gpus = 0;
-        cr_expect_eq(kp_nodes_invent(rows[i].spec, &f.gpus, &f.arena, &nodes, &err), rows[i].want, "row %zu: %s", i, err.msg);
+        cr_expect_eq(kp_nodes_invent(rows[i].spec, &f.gpus, &f.arena, &nodes, &err), rows[i].want,
+                     "row %zu: %s", i, err.msg);
         if (rows[i].want != KP_OK) cr_expect(err.msg[0] != 0, "row %zu says nothing", i);
         for (uint32_t n = 0; n < nodes.n_nodes; n++) gpus += nodes.nodes[n].n_gpus;
-        cr_expect(nodes.n_nodes == rows[i].nodes && gpus == rows[i].gpus, "row %zu: %u nodes, %u GPUs", i, nodes.n_nodes, gpus);
+        cr_expect(nodes.n_nodes == rows[i].nodes && gpus == rows[i].gpus,
+                  "row %zu: %u nodes, %u GPUs", i, nodes.n_nodes, gpus);
     }
     fixture_free(&f);
 }
@@ -134,7 +146,8 @@ static bool twice(const kp_nodes *nodes)
 {
     for (uint32_t a = 0; a < nodes->n_nodes * 8; a++)
         for (uint32_t b = 0; b < a; b++)
-            if (!strcmp(nodes->nodes[a / 8].gpus[a % 8].uuid, nodes->nodes[b / 8].gpus[b % 8].uuid)) return true;
+            if (!strcmp(nodes->nodes[a / 8].gpus[a % 8].uuid, nodes->nodes[b / 8].gpus[b % 8].uuid))
+                return true;
     return false;
 }
 
@@ -169,7 +182,9 @@ Test(device, cluster_of_free_gpus)
         {UINT32_MAX, UINT32_MAX, KP_OK, 27, 4, "node1", NULL},
         {1, UINT32_MAX, KP_OK, 8, 1, "node1", NULL},
         {2, 8, KP_OK, 16, 2, "node1", NULL},
-        {3, 8, KP_INFEASIBLE, 0, 0, NULL, "3 nodes with 8 or more free GPUs are asked for, 2 of 5 are there: 'node2' has 5 of 8 GPUs free"},
+        {3, 8, KP_INFEASIBLE, 0, 0, NULL,
+         "3 nodes with 8 or more free GPUs are asked for, 2 of 5 are there: 'node2' has 5 of 8 "
+         "GPUs free"},
         {4, 4, KP_OK, 16, 4, "node1", NULL},
         {UINT32_MAX, 9, KP_INFEASIBLE, 0, 0, NULL, "no node is ready with 9 or more free GPUs"},
         {0, 8, KP_USAGE, 0, 0, NULL, "0 nodes"},
@@ -189,13 +204,20 @@ Test(device, cluster_of_free_gpus)
     for (size_t i = 0; i < KP_LEN(rows); i++) {
         kp_cluster c = {0};
         err = (kp_err){0};
-        cr_expect_eq(kp_cluster_make(&nodes, &f.gpus, rows[i].nodes, rows[i].gpus, &f.arena, &c, &err), rows[i].want, "row %zu: %s", i, err.msg);
-        cr_expect(c.n_slots == rows[i].slots && c.n_nodes == rows[i].got_nodes, "row %zu: %u slots, %u nodes", i, c.n_slots, c.n_nodes);
-        if (rows[i].first && c.n_slots) cr_expect_str_eq(c.slots[0].node, rows[i].first, "row %zu", i);
-        if (rows[i].says) cr_expect(!strncmp(err.msg, rows[i].says, strlen(rows[i].says)), "row %zu: %s", i, err.msg);
+        cr_expect_eq(
+            kp_cluster_make(&nodes, &f.gpus, rows[i].nodes, rows[i].gpus, &f.arena, &c, &err),
+            rows[i].want, "row %zu: %s", i, err.msg);
+        cr_expect(c.n_slots == rows[i].slots && c.n_nodes == rows[i].got_nodes,
+                  "row %zu: %u slots, %u nodes", i, c.n_slots, c.n_nodes);
+        if (rows[i].first && c.n_slots)
+            cr_expect_str_eq(c.slots[0].node, rows[i].first, "row %zu", i);
+        if (rows[i].says)
+            cr_expect(!strncmp(err.msg, rows[i].says, strlen(rows[i].says)), "row %zu: %s", i,
+                      err.msg);
         for (uint32_t s = 0; s < c.n_slots; s++)
             if (!strcmp(c.slots[s].node, "node10") && c.slots[s].gpu_index == 0)
-                cr_expect_eq(c.slots[s].device.usable_bytes, 1 * GIB, "what others use is not usable");
+                cr_expect_eq(c.slots[s].device.usable_bytes, 1 * GIB,
+                             "what others use is not usable");
     }
     fixture_free(&f);
 }

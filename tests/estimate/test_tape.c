@@ -3,17 +3,60 @@
 #include "tests/estimate/fixture.h"
 #include <criterion/criterion.h>
 
-static const char *const models[] = {"models/dense.json", "models/cnn.json", "models/lstm.json",
-                                     "models/transformer.json", "apps/MobileNet.json", TWO_DENSE("false")};
+static const char *const models[] = {"models/dense.json",   "models/cnn.json",
+                                     "models/lstm.json",    "models/transformer.json",
+                                     "apps/MobileNet.json", TWO_DENSE("false")};
 
 static const kp_strategy strategies[] = {
-    {.dp = 1, .tp = 1, .pp = 1, .zero = 0, .micro_batch = 32, .micro_batches = 1, .recompute = KP_RECOMPUTE_NONE},
-    {.dp = 1, .tp = 1, .pp = 1, .zero = 0, .micro_batch = 8, .micro_batches = 4, .recompute = KP_RECOMPUTE_NONE},
-    {.dp = 4, .tp = 1, .pp = 1, .zero = 1, .micro_batch = 8, .micro_batches = 1, .recompute = KP_RECOMPUTE_NONE},
-    {.dp = 4, .tp = 1, .pp = 1, .zero = 2, .micro_batch = 4, .micro_batches = 2, .recompute = KP_RECOMPUTE_NONE},
-    {.dp = 4, .tp = 1, .pp = 1, .zero = 3, .micro_batch = 8, .micro_batches = 1, .recompute = KP_RECOMPUTE_FULL},
-    {.dp = 1, .tp = 4, .pp = 1, .zero = 0, .micro_batch = 32, .micro_batches = 1, .recompute = KP_RECOMPUTE_NONE},
-    {.dp = 1, .tp = 2, .pp = 1, .zero = 0, .micro_batch = 32, .micro_batches = 1, .recompute = KP_RECOMPUTE_FULL},
+    {.dp = 1,
+     .tp = 1,
+     .pp = 1,
+     .zero = 0,
+     .micro_batch = 32,
+     .micro_batches = 1,
+     .recompute = KP_RECOMPUTE_NONE},
+    {.dp = 1,
+     .tp = 1,
+     .pp = 1,
+     .zero = 0,
+     .micro_batch = 8,
+     .micro_batches = 4,
+     .recompute = KP_RECOMPUTE_NONE},
+    {.dp = 4,
+     .tp = 1,
+     .pp = 1,
+     .zero = 1,
+     .micro_batch = 8,
+     .micro_batches = 1,
+     .recompute = KP_RECOMPUTE_NONE},
+    {.dp = 4,
+     .tp = 1,
+     .pp = 1,
+     .zero = 2,
+     .micro_batch = 4,
+     .micro_batches = 2,
+     .recompute = KP_RECOMPUTE_NONE},
+    {.dp = 4,
+     .tp = 1,
+     .pp = 1,
+     .zero = 3,
+     .micro_batch = 8,
+     .micro_batches = 1,
+     .recompute = KP_RECOMPUTE_FULL},
+    {.dp = 1,
+     .tp = 4,
+     .pp = 1,
+     .zero = 0,
+     .micro_batch = 32,
+     .micro_batches = 1,
+     .recompute = KP_RECOMPUTE_NONE},
+    {.dp = 1,
+     .tp = 2,
+     .pp = 1,
+     .zero = 0,
+     .micro_batch = 32,
+     .micro_batches = 1,
+     .recompute = KP_RECOMPUTE_FULL},
 };
 
 /* Every buffer comes once, goes at most once and after it came; allocations of a step stand before
@@ -33,12 +76,16 @@ static void check_tape(const kp_tape *tape, const char *what)
             state[event->buffer]++;
             freed |= !event->alloc;
         }
-        bool end = s->phase == KP_PHASE_OPTIMIZER && (i == 0 || tape->steps[i - 1].phase == KP_PHASE_BACKWARD);
+        bool end = s->phase == KP_PHASE_OPTIMIZER &&
+                   (i == 0 || tape->steps[i - 1].phase == KP_PHASE_BACKWARD);
         for (uint32_t b = 0; b < tape->n_buffers && end; b++)
-            left += state[b] == 1 && (tape->buffers[b].category == KP_CAT_ACTIVATIONS || tape->buffers[b].category == KP_CAT_TEMPORARY) &&
+            left += state[b] == 1 &&
+                    (tape->buffers[b].category == KP_CAT_ACTIVATIONS ||
+                     tape->buffers[b].category == KP_CAT_TEMPORARY) &&
                     tape->buffers[b].op != KP_NO;
     }
-    cr_expect(events == tape->n_events && wrong == 0, "%s: %u events of %u, %u wrong", what, events, tape->n_events, wrong);
+    cr_expect(events == tape->n_events && wrong == 0, "%s: %u events of %u, %u wrong", what, events,
+              tape->n_events, wrong);
     cr_expect_eq(left, 0, "%s: %u values are left after the backward pass", what, left);
     free(state);
 }
@@ -56,12 +103,18 @@ static void run(const char *model, kp_framework framework)
         uint64_t divided;
         kp_part part = fixture_part(&f, strategies[i]);
         kp_arena_mark mark = kp_arena_tell(&f.arena);
-        snprintf(what, sizeof(what), "%.30s, %s, strategy %zu", model, kp_framework_names[framework], i);
-        if (part.strategy.tp > 1) cr_assert_eq(kp_cuts_choose(f.graph, part.strategy.tp, 8, &f.arena, &part.cuts, &divided, &err), KP_OK);
-        cr_assert_eq(kp_tape_make(f.graph, &f.training, &part, &f.arena, &tape, &err), KP_OK, "%s: %s", what, err.msg);
+        snprintf(what, sizeof(what), "%.30s, %s, strategy %zu", model,
+                 kp_framework_names[framework], i);
+        if (part.strategy.tp > 1)
+            cr_assert_eq(
+                kp_cuts_choose(f.graph, part.strategy.tp, 8, &f.arena, &part.cuts, &divided, &err),
+                KP_OK);
+        cr_assert_eq(kp_tape_make(f.graph, &f.training, &part, &f.arena, &tape, &err), KP_OK,
+                     "%s: %s", what, err.msg);
         check_tape(&tape, what);
         part.in_flight = 3;
-        cr_assert_eq(kp_tape_make(f.graph, &f.training, &part, &f.arena, &tape, &err), KP_OK, "%s: %s", what, err.msg);
+        cr_assert_eq(kp_tape_make(f.graph, &f.training, &part, &f.arena, &tape, &err), KP_OK,
+                     "%s: %s", what, err.msg);
         check_tape(&tape, what);
         kp_arena_rewind(&f.arena, mark);
     }
@@ -99,7 +152,8 @@ Test(tape, too_big)
 {
     static const char huge[] =
         "{\"class_name\":\"Sequential\",\"config\":{\"name\":\"h\",\"layers\":["
-        "{\"class_name\":\"InputLayer\",\"config\":{\"name\":\"in\",\"batch_input_shape\":[null,1048576,1048576]}},"
+        "{\"class_name\":\"InputLayer\",\"config\":{\"name\":\"in\",\"batch_input_shape\":[null,"
+        "1048576,1048576]}},"
         "{\"class_name\":\"Dense\",\"config\":{\"name\":\"wide\",\"units\":65536}}]}}";
     fixture f;
     kp_err err = {0};
@@ -109,6 +163,7 @@ Test(tape, too_big)
     fixture_load(&f, huge);
     kp_part part = kp_part_whole(f.graph, &f.training);
     cr_expect_eq(kp_tape_make(f.graph, &f.training, &part, &f.arena, &tape, &err), KP_INPUT);
-    cr_expect(strstr(err.where, "layer '") != NULL && strstr(err.msg, "past an exbibyte"), "%s: %s", err.where, err.msg);
+    cr_expect(strstr(err.where, "layer '") != NULL && strstr(err.msg, "past an exbibyte"), "%s: %s",
+              err.where, err.msg);
     fixture_free(&f);
 }

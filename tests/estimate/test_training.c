@@ -20,13 +20,15 @@ static void apply(kp_options *o, const kp_options *set)
 }
 
 #define IN_4D                                                                                      \
-    "{\"class_name\":\"Sequential\",\"config\":{\"name\":\"open\",\"layers\":["                       \
-    "{\"class_name\":\"InputLayer\",\"config\":{\"name\":\"in\",\"batch_input_shape\":[null,null,8]}}," \
+    "{\"class_name\":\"Sequential\",\"config\":{\"name\":\"open\",\"layers\":["                    \
+    "{\"class_name\":\"InputLayer\",\"config\":{\"name\":\"in\",\"batch_input_shape\":[null,null," \
+    "8]}},"                                                                                        \
     "{\"class_name\":\"Dense\",\"config\":{\"name\":\"a\",\"units\":4}}]}}"
 #define FIXED                                                                                      \
-    "{\"class_name\":\"Sequential\",\"config\":{\"name\":\"fixed\",\"layers\":["                      \
-    "{\"class_name\":\"InputLayer\",\"config\":{\"name\":\"in\",\"batch_input_shape\":[16,8]}},"       \
-    "{\"class_name\":\"Dense\",\"config\":{\"name\":\"a\",\"units\":4,\"activation\":\"sigmoid\"}}]}}"
+    "{\"class_name\":\"Sequential\",\"config\":{\"name\":\"fixed\",\"layers\":["                   \
+    "{\"class_name\":\"InputLayer\",\"config\":{\"name\":\"in\",\"batch_input_shape\":[16,8]}},"   \
+    "{\"class_name\":\"Dense\",\"config\":{\"name\":\"a\",\"units\":4,\"activation\":\"sigmoid\"}" \
+    "}]}}"
 
 static const row rows[] = {
     {"models/dense.json", {0}, KP_OK, "framework", "keras-jax", NULL},
@@ -46,9 +48,19 @@ static const row rows[] = {
     {"models/dense.json", {.optimizer = "adamm"}, KP_USAGE, NULL, NULL, "'adamm' is no optimizer"},
     {"models/dense.json", {.optimizer = "adamm"}, KP_USAGE, NULL, NULL, "did you mean 'adam'?"},
     {"models/dense.json", {.optimizer = "x"}, KP_USAGE, NULL, NULL, "known are sgd"},
-    {"models/dense.json", {.loss = "mean_square_error"}, KP_USAGE, NULL, NULL, "did you mean 'mean_squared_error'?"},
+    {"models/dense.json",
+     {.loss = "mean_square_error"},
+     KP_USAGE,
+     NULL,
+     NULL,
+     "did you mean 'mean_squared_error'?"},
     {IN_4D, {0}, KP_USAGE, NULL, NULL, "open dimension without a value: in:1"},
-    {IN_4D, {0}, KP_USAGE, NULL, NULL, "say it with --dim in:1=N, or --dim N for every open one, or --seq N"},
+    {IN_4D,
+     {0},
+     KP_USAGE,
+     NULL,
+     NULL,
+     "say it with --dim in:1=N, or --dim N for every open one, or --seq N"},
 };
 
 static kp_status resolve(const row *r, kp_training *training, kp_arena *arena, kp_err *err)
@@ -70,18 +82,23 @@ Test(training, settings)
         bool found = !rows[i].name;
         kp_arena_init(&arena, 0);
         cr_expect_eq(resolve(&rows[i], &t, &arena, &err), rows[i].want, "row %zu: %s", i, err.msg);
-        if (rows[i].want == KP_OK) cr_expect_str_eq(t.assumptions[0].name, "framework", "row %zu: it is always the first", i);
+        if (rows[i].want == KP_OK)
+            cr_expect_str_eq(t.assumptions[0].name, "framework", "row %zu: it is always the first",
+                             i);
         for (uint32_t k = 0; k < t.n_assumptions && rows[i].name; k++)
-            found |= !strcmp(t.assumptions[k].name, rows[i].name) && !strcmp(t.assumptions[k].value, rows[i].value);
+            found |= !strcmp(t.assumptions[k].name, rows[i].name) &&
+                     !strcmp(t.assumptions[k].value, rows[i].value);
         cr_expect(found, "row %zu: %s = %s is not assumed", i, rows[i].name, rows[i].value);
         if (rows[i].says)
-            cr_expect(!strncmp(err.msg, rows[i].says, strlen(rows[i].says)) || !strncmp(err.hint, rows[i].says, strlen(rows[i].says)),
+            cr_expect(!strncmp(err.msg, rows[i].says, strlen(rows[i].says)) ||
+                          !strncmp(err.hint, rows[i].says, strlen(rows[i].says)),
                       "row %zu: %s / %s", i, err.msg, err.hint);
         kp_arena_release(&arena);
     }
 }
 
-/* Slots in elements as Keras's optimizers build them; torch's Adafactor has rows and columns only. */
+/* Slots in elements as Keras's optimizers build them; torch's Adafactor has rows and columns only.
+ */
 Test(training, slots)
 {
     static const struct {
@@ -89,16 +106,25 @@ Test(training, slots)
         kp_framework framework;
         uint64_t matrix, vector, extra;
     } cases[] = {
-        {"sgd", KP_FW_KERAS_JAX, 0, 0, 0},         {"sgd_momentum", KP_FW_KERAS_JAX, 600, 30, 0},
-        {"rmsprop", KP_FW_KERAS_JAX, 600, 30, 0},  {"adagrad", KP_FW_KERAS_JAX, 600, 30, 0},
-        {"adadelta", KP_FW_KERAS_JAX, 1200, 60, 0}, {"adam", KP_FW_KERAS_JAX, 1200, 60, 0},
-        {"adamw", KP_FW_KERAS_JAX, 1200, 60, 0},   {"adam", KP_FW_KERAS_JAX, 1800, 90, 1},
-        {"adamax", KP_FW_KERAS_JAX, 1200, 60, 0},  {"nadam", KP_FW_KERAS_JAX, 1200, 60, 0},
-        {"ftrl", KP_FW_KERAS_JAX, 1200, 60, 0},    {"lion", KP_FW_KERAS_JAX, 600, 30, 0},
-        {"lamb", KP_FW_KERAS_JAX, 1200, 60, 0},    {"muon", KP_FW_KERAS_JAX, 600, 60, 0},
-        {"adafactor", KP_FW_KERAS_JAX, 600 + 20 + 30, 30, 0}, {"adafactor", KP_FW_TORCH, 20 + 30, 30, 0},
+        {"sgd", KP_FW_KERAS_JAX, 0, 0, 0},
+        {"sgd_momentum", KP_FW_KERAS_JAX, 600, 30, 0},
+        {"rmsprop", KP_FW_KERAS_JAX, 600, 30, 0},
+        {"adagrad", KP_FW_KERAS_JAX, 600, 30, 0},
+        {"adadelta", KP_FW_KERAS_JAX, 1200, 60, 0},
+        {"adam", KP_FW_KERAS_JAX, 1200, 60, 0},
+        {"adamw", KP_FW_KERAS_JAX, 1200, 60, 0},
+        {"adam", KP_FW_KERAS_JAX, 1800, 90, 1},
+        {"adamax", KP_FW_KERAS_JAX, 1200, 60, 0},
+        {"nadam", KP_FW_KERAS_JAX, 1200, 60, 0},
+        {"ftrl", KP_FW_KERAS_JAX, 1200, 60, 0},
+        {"lion", KP_FW_KERAS_JAX, 600, 30, 0},
+        {"lamb", KP_FW_KERAS_JAX, 1200, 60, 0},
+        {"muon", KP_FW_KERAS_JAX, 600, 60, 0},
+        {"adafactor", KP_FW_KERAS_JAX, 600 + 20 + 30, 30, 0},
+        {"adafactor", KP_FW_TORCH, 20 + 30, 30, 0},
     };
-    kp_weight matrix = {.shape = {.rank = 2, .dim = {20, 30}}}, vector = {.shape = {.rank = 1, .dim = {30}}};
+    kp_weight matrix = {.shape = {.rank = 2, .dim = {20, 30}}},
+              vector = {.shape = {.rank = 1, .dim = {30}}};
     for (size_t i = 0; i < KP_LEN(cases); i++) {
         kp_training t = {.framework = cases[i].framework, .extra_slots = (uint32_t)cases[i].extra};
         while (strcmp(kp_optimizer_names[t.optimizer], cases[i].optimizer)) t.optimizer++;

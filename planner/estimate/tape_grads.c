@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * planner/estimate/tape_grads.c — gradients of weights: one at a time into their update, added to
+ * an accumulator, or all together until the optimizer runs. */
+#include "planner/estimate/taping.h"
+
+static void update_one(kp_taping *t, uint32_t w, kp_dtype dtype, uint64_t bytes)
+{
+    uint32_t moment = t->together || kp_taping_accumulates(t) ? 0 : t->profile->update_one;
+    if (!moment || !kp_optimizer_slot_elems(t->training, &t->graph->weights[w])) return;
+    kp_taping_drop(t, kp_taping_weight(t, w, KP_CAT_TEMPORARY, KP_TEXT_UPDATE, dtype,
+                                       kp_mul_u64(bytes, moment), 1));
+}
+
+static void one_gradient(kp_taping *t, uint32_t w)
+{
+    kp_dtype dtype;
+    uint64_t bytes = kp_taping_grad_bytes(t, w, &dtype), shards = kp_taping_shards(t, 2);
+    bool last = --t->left[w] == 0, accumulated = kp_taping_accumulates(t);
+    uint32_t own = t->weight_grad[w];
+    uint32_t fresh = kp_taping_weight(t, w, KP_CAT_GRADIENTS, KP_TEXT_GRADIENT, dtype, bytes, 1);
+    if (accumulated || (own != KP_NO && !last)) { /* added to what is there */
+        kp_taping_drop(t, fresh);
+        return;
+    }
+    if (own != KP_NO && last && !t->together) {
+        kp_taping_drop(t, fresh);
+        fresh = own;
+        t->weight_grad[w] = KP_NO;
+    } else if (own != KP_NO) {
+        kp_taping_drop(t, fresh);
+        return;
+    }
+    if (t->together && shards > 1) { /* reduce-scattered: this rank keeps its share */
+        t->weight_grad[w] = kp_taping_weight(t, w, KP_CAT_GRADIENTS, KP_TEXT_GRADIENT, dtype,
+                                             kp_ceil_div(bytes, shards), 1);
+        kp_taping_drop(t, fresh);
+    } else if (t->together || !last) {
+        t->weight_grad[w] = fresh;
+    } else {
+        update_one(t, w, dtype, bytes);
+        kp_taping_drop(t, fresh);
+    }
+}
+
+void kp_tape_weight_grads(kp_taping *t, uint32_t op)
+{
+    const kp_graph_op *o = &t->graph->ops[op];
+    for (uint32_t k = 0; k < o->n_weights && !kp_taping_failed(t); k++) {
+        uint32_t w = o->weights[k];
+        if (t->graph->weights[w].trainable)
+            one_gradient(t, w);
+        else if (t->left[w])
+            t->left[w]--;
+        if (t->left[w] || t->weight_copy[w] == KP_NO) continue;
+        kp_taping_drop(t, t->weight_copy[w]);
+        t->weight_copy[w] = KP_NO;
+    }
+}
