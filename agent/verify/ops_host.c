@@ -84,7 +84,8 @@ static void run_gather(const kp_op_call *call)
 static void run_bias_add(const kp_op_call *call)
 {
     const uint64_t outer = (uint64_t)(call->x.dim[0] * call->x.dim[1]);
-    const uint64_t channels = (uint64_t)call->x.dim[2], inner = (uint64_t)call->x.dim[3];
+    const uint64_t channels = (uint64_t)(call->x.dim[2] * call->x.dim[3]);
+    const uint64_t inner = (uint64_t)call->x.dim[4];
     bool forward = call->direction == KP_FORWARD;
     if (!forward) zero(call->dw_at, call->w);
     for (uint64_t o = 0, at = 0; o < outer; o++)

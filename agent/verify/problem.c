@@ -104,19 +104,24 @@ static kp_status make_gather(const kp_check_spec *spec, kp_problem *p, kp_err *e
     return KP_OK;
 }
 
+/* Axes [from, end) of x are those of the bias. */
 static kp_status make_elementwise(const kp_check_spec *spec, kp_problem *p, kp_err *err)
 {
-    const kp_shape x = spec->x;
-    if (x.rank < 2 || !kp_shape_equal(x, spec->y)) return no_form(spec, err);
-    unsigned channel = spec->channels_first ? 1u : x.rank - 1u;
-    p->x = p->y = SHAPE(x.dim[0], kp_shape_product(x, 1, channel), x.dim[channel],
-                        kp_shape_product(x, channel + 1, x.rank));
-    p->x_channel = p->y_channel = 2;
+    const kp_shape x = spec->x, w = spec->w;
     p->has_w = spec->op == KP_OP_BIAS_ADD;
+    unsigned axes = p->has_w ? w.rank : 1;
+    if (axes < 1 || axes >= x.rank || !kp_shape_equal(x, spec->y)) return no_form(spec, err);
+    unsigned from = spec->channels_first ? 1u : x.rank - axes, end = from + axes;
+    for (unsigned i = 0; p->has_w && i < axes; i++)
+        if (w.dim[i] != x.dim[from + i]) return no_form(spec, err);
+    int64_t more = kp_shape_product(x, from + 1, end);
+    p->x = p->y = SHAPE(x.dim[0], kp_shape_product(x, 1, from), x.dim[from], more,
+                        kp_shape_product(x, end, x.rank));
+    p->x_channel = p->y_channel = 2;
     if (!p->has_w) return KP_OK;
-    p->w = SHAPE(x.dim[channel]);
+    p->w = SHAPE(x.dim[from], more);
     p->w_out = 0;
-    return kp_shape_elems(spec->w, 1) == (uint64_t)x.dim[channel] ? KP_OK : no_form(spec, err);
+    return KP_OK;
 }
 
 static make_fn *const makers[KP_OP_COUNT] = {
@@ -242,7 +247,7 @@ uint64_t kp_problem_terms(const kp_problem *p)
         dw = (uint64_t)(x[0] * x[1]);
         break;
     case KP_OP_BIAS_ADD:
-        dw = (uint64_t)(x[0] * x[1] * x[3]);
+        dw = (uint64_t)(x[0] * x[1] * x[4]);
         break;
     default:
         break;

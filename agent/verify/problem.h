@@ -10,8 +10,9 @@
  *   CONV      x (B, D, H, W, C)          w (d, h, w, C/groups, F)    y (B, D', H', W', F)
  *             channels_first: x (B, C, D, H, W), y (B, F, D', H', W')
  *   GATHER    x (B, R) of indices        w (rows, width)             y (B, R, width)
- *   BIAS_ADD  x (B, P, C, Q)             w (C)                       y as x
- *   RELU      x (B, P, C, Q)             none                        y as x
+ *   BIAS_ADD  x (B, P, C, c, Q)          w (C, c)                    y as x
+ *             C is cut; c is there for a bias of several axes (heads), Q for channels_first
+ *   RELU      x (B, P, C, 1, Q)          none                        y as x
  * Pure. */
 #ifndef KP_AGENT_VERIFY_PROBLEM_H
 #define KP_AGENT_VERIFY_PROBLEM_H

@@ -80,7 +80,8 @@ static knobs list_knobs(const kp_problem *p, divided d)
     default:
         add(&k, 1, KP_NO_AXIS, 1, false);
         add(&k, 2, p->has_w ? 0 : KP_NO_AXIS, 2, d.in || d.out);
-        add(&k, 3, KP_NO_AXIS, 3, false);
+        add(&k, 3, p->has_w ? 1 : KP_NO_AXIS, 3, false);
+        add(&k, 4, KP_NO_AXIS, 4, false);
         break;
     }
     return k;

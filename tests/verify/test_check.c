@@ -84,6 +84,8 @@ static size_t list_layers(layer *ret)
           .w = DIMS(8),
           .y = DIMS(6, 8, 5, 2),
           .channels_first = true}},
+        {"bias of heads",
+         {.op = KP_OP_BIAS_ADD, .x = DIMS(6, 5, 4, 3), .w = DIMS(4, 3), .y = DIMS(6, 5, 4, 3)}},
         {"relu", {.op = KP_OP_RELU, .x = DIMS(6, 5, 7), .y = DIMS(6, 5, 7)}},
     };
     memcpy(ret, all, sizeof(all));
