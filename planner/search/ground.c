@@ -60,7 +60,10 @@ static kp_status base_make(const kp_ground *g, const kp_point *point, kp_arena *
     KP_TRY(kp_cuts_choose(g->request->graph, point->tp, point->micro_batch, arena, &base.cuts,
                           &divided, err));
     base.divides = point->tp == 1 || divided > 0;
-    if (base.divides) KP_TRY(base_costs(g, point, base.cuts, arena, &base.costs, err));
+    kp_status status = base.divides ? base_costs(g, point, base.cuts, arena, &base.costs, err) : KP_OK;
+    if (status == KP_INPUT) base.divides = false; /* micro-batches past any size: there are smaller */
+    else KP_TRY(status);
+    base.too_big = status == KP_INPUT;
     /* Neighbouring stages may be in one node or not, whichever is cheaper. */
     kp_strategy near = kp_space_strategy(&g->space, point, 0, KP_RECOMPUTE_NONE), far = near;
     near.dp = 1;
@@ -94,10 +97,18 @@ static kp_cluster first_slots(const kp_cluster *cluster, uint32_t gpus)
     return part;
 }
 
+bool kp_ground_divides(const kp_ground *ground)
+{
+    bool divides = false;
+    for (uint32_t i = 0; i < ground->n_bases; i++) divides = divides || ground->bases[i].divides;
+    return divides;
+}
+
 kp_status kp_ground_make(const kp_ground *chain, uint32_t gpus, kp_arena *arena, kp_ground *ret,
                          kp_err *err)
 {
     kp_ground g = *chain;
+    bool too_big = false;
     if (gpus < g.cluster.n_slots) g.cluster = first_slots(&g.cluster, gpus);
     KP_TRY(kp_space_make(g.request, gpus, g.max_stages, arena, &g.space, err));
     g.bases = KP_NEW(arena, kp_base, g.space.n_points);
@@ -107,17 +118,12 @@ kp_status kp_ground_make(const kp_ground *chain, uint32_t gpus, kp_arena *arena,
         const kp_point *p = &g.space.points[i];
         if (kp_ground_base(&g, p->tp, p->micro_batch)) continue;
         KP_TRY(base_make(&g, p, arena, &g.bases[g.n_bases], err));
+        too_big = too_big || g.bases[g.n_bases].too_big;
         g.n_bases++;
     }
+    if (too_big && !kp_ground_divides(&g)) return KP_INPUT; /* err says what */
     *ret = g;
     return KP_OK;
-}
-
-bool kp_ground_divides(const kp_ground *ground)
-{
-    bool divides = false;
-    for (uint32_t i = 0; i < ground->n_bases; i++) divides = divides || ground->bases[i].divides;
-    return divides;
 }
 
 uint32_t kp_ground_first_slot(const kp_strategy *strategy, uint32_t stage)

@@ -39,7 +39,9 @@ static kp_status replay_all(const kp_ground *g, const kp_strategy *strategy,
         kp_arena_mark mark = kp_arena_tell(arena);
         kp_status status = kp_ground_replay(g, strategy, borders, stage, device, arena, &memory, err);
         kp_arena_rewind(arena, mark);
-        KP_TRY(status);
+        if (status == KP_INPUT) /* more micro-batches in flight than any size */
+            memory = (kp_memory){.high_bytes = UINT64_MAX};
+        else KP_TRY(status);
         uint64_t over = kp_sub_u64(memory.high_bytes, device->usable_bytes);
         *ret_peak = kp_max_u64(*ret_peak, kp_categories_sum(&memory.peak));
         if (over <= *ret_over) continue;
@@ -202,6 +204,14 @@ static kp_status judge(judging *j, const kp_base *base, kp_arena *arena, uint32_
     return whole ? judge_whole(j, arena, borders, ret, err) : judge_stages(j, arena, borders, ret, err);
 }
 
+/* Sizes past KP_SIZE_MAX fit nowhere. */
+static kp_status unless_too_big(kp_status status, kp_verdict_of *ret)
+{
+    if (status != KP_INPUT) return status;
+    *ret = (kp_verdict_of){.lower_s = INFINITY, .seconds = INFINITY, .peak_bytes = UINT64_MAX};
+    return KP_OK;
+}
+
 kp_status kp_ground_judge(const kp_ground *ground, const kp_strategy *strategy, double beat_s,
                           double slack, kp_arena *arena, uint32_t *ret_borders, kp_verdict_of *ret,
                           kp_err *err)
@@ -212,7 +222,7 @@ kp_status kp_ground_judge(const kp_ground *ground, const kp_strategy *strategy, 
     kp_status status = judging_init(&j, ground, strategy, beat_s, slack, arena, err);
     if (status == KP_OK) status = judge(&j, base, arena, ret_borders, ret, err);
     kp_arena_rewind(arena, mark);
-    return status;
+    return unless_too_big(status, ret);
 }
 
 static kp_status smallest(judging *j, kp_arena *arena, uint32_t *borders, kp_verdict_of *ret,
@@ -241,5 +251,5 @@ kp_status kp_ground_smallest(const kp_ground *ground, const kp_strategy *strateg
     kp_status status = judging_init(&j, ground, strategy, INFINITY, 0, arena, err);
     if (status == KP_OK) status = smallest(&j, arena, ret_borders, ret, err);
     kp_arena_rewind(arena, mark);
-    return status;
+    return unless_too_big(status, ret);
 }

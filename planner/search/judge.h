@@ -17,7 +17,8 @@
 typedef struct kp_base {
     uint32_t tp, micro_batch;
     const uint8_t *cuts;
-    bool divides; /* the cuts divide some weight, or tp is 1 */
+    bool divides; /* the cuts divide some weight, or tp is 1; and sizes are sane */
+    bool too_big; /* a tensor would be past KP_SIZE_MAX */
     kp_costs costs;
     double unit_s, cross_s; /* slowest unit; cheapest border */
     uint64_t crossing_bytes; /* of the border that most crosses, one micro-batch */
@@ -45,7 +46,8 @@ typedef struct kp_verdict_of {
 kp_status kp_ground_chain(const kp_search_request *request, kp_arena *arena, kp_ground *ret,
                           kp_err *err);
 
-/* A ground over the first `gpus` slots from one that has the chain. space.n_points may be 0. */
+/* A ground over the first `gpus` slots from one that has the chain. space.n_points may be 0.
+ * KP_INPUT if every micro-batch has tensors past KP_SIZE_MAX; what the estimate says. */
 kp_status kp_ground_make(const kp_ground *chain, uint32_t gpus, kp_arena *arena, kp_ground *ret,
                          kp_err *err);
 

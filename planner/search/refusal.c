@@ -269,8 +269,11 @@ kp_status kp_refuse(const kp_ground *ground, const kp_hunt *least, kp_arena *are
             tight ? "is sure to fit" : "fits", kp_size_text(b->peak_bytes).s,
             tight ? ", maybe up to " : "", tight ? kp_size_text(high).s : "", slot->node,
             slot->gpu_index, kp_size_text(b->usable_bytes).s, parts);
-    if (ret->n_changes && ret->changes[0].fits)
-        kp_hint(err, "%s would fit: %s", ret->changes[0].change,
-                kp_size_text(ret->changes[0].peak_bytes).s);
+    const kp_refusal_change *best = &ret->changes[0];
+    for (uint32_t i = 1; i < ret->n_changes; i++)
+        if (!best->fits && ret->changes[i].peak_bytes < best->peak_bytes) best = &ret->changes[i];
+    if (ret->n_changes)
+        kp_hint(err, "%s %s: %s", best->change, best->fits ? "would fit" : "saves most and is not enough",
+                kp_size_text(best->peak_bytes).s);
     return KP_INFEASIBLE;
 }
