@@ -169,14 +169,19 @@ static kp_status cuda_get(kp_exec *exec, void *to, kp_mem from, kp_err *err)
     return cuda_sync(exec, err);
 }
 
+/* One run is copied as such: CUDA limits pitches to 2 GiB. */
 static kp_status cuda_copy(kp_exec *exec, const kp_exec_copy *c, kp_err *err)
 {
     kp_cuda_exec *e = (kp_cuda_exec *)exec;
-    if (c->width == 0 || c->rows == 0) return KP_OK;
-    kp_cuda_error error = e->api.cudaMemcpy2DAsync(c->to.at + c->to_offset, bytes_of(c->to_pitch),
-                                                   c->from.at + c->from_offset,
-                                                   bytes_of(c->from_pitch), bytes_of(c->width),
-                                                   c->rows, KP_cudaMemcpyDeviceToDevice, e->stream);
+    float *to = c->to.at + c->to_offset;
+    const float *from = c->from.at + c->from_offset;
+    const kp_cuda_copy_kind kind = KP_cudaMemcpyDeviceToDevice;
+    kp_cuda_error error = KP_cudaSuccess;
+    if (c->rows == 1)
+        error = e->api.cudaMemcpyAsync(to, from, bytes_of(c->width), kind, e->stream);
+    else if (c->width > 0 && c->rows > 0)
+        error = e->api.cudaMemcpy2DAsync(to, bytes_of(c->to_pitch), from, bytes_of(c->from_pitch),
+                                         bytes_of(c->width), c->rows, kind, e->stream);
     return kp_cuda_check(e, error, "cannot copy on the GPU", err);
 }
 

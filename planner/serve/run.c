@@ -3,9 +3,12 @@
 
 #include <math.h>
 
-/* Elements of a tensor at most on the host executor; sums of products stay exact and a check takes
- * milliseconds. */
-#define HOST_SHAPE_LIMIT 4096
+/* Elements of a tensor at most: sums of products stay exact, and a check takes milliseconds. On GPUs it
+ * may be larger, but what they compute is compared with plain loops on the host. */
+static const uint64_t shape_limits[KP_EXEC_COUNT] = {
+    [KP_EXEC_HOST] = 4096,
+    [KP_EXEC_CUDA] = 65536,
+};
 
 /* ---- which checks, which ranks, where ---- */
 
@@ -121,7 +124,7 @@ kp_wire_run kp_run_message(const kp_run *run, const kp_run_part *part, double le
         .fence = run->fence,
         .deadline_s = left_s,
         .seed = seed_of(run->plan),
-        .shape_limit = run->executor == KP_EXEC_HOST ? HOST_SHAPE_LIMIT : 0,
+        .shape_limit = shape_limits[run->executor],
         .meet = part == &run->parts[0] ? NULL : run->meet,
         .token = run->token,
         .n_ranks = run->n_ranks,
