@@ -155,8 +155,9 @@ static kp_status crossings(costing *c, const kp_keep *keep)
 static void unit_times(costing *c, const kp_keep *keep, const kp_rates *rates)
 {
     uint32_t tp = c->part.strategy.tp;
-    bool again = c->part.strategy.recompute == KP_RECOMPUTE_FULL;
+    bool full = c->part.strategy.recompute == KP_RECOMPUTE_FULL;
     for (uint32_t i = 0; i < c->graph->n_ops; i++) {
+        bool again = full || kp_keep_again(keep, i);
         kp_unit_sum *u = &c->unit[c->unit_of_op[i]];
         kp_op_work w = kp_op_work_of(keep, i, rates);
         double forward_tp_s = kp_coll_time_s(w.forward, tp, 1, w.forward_bytes, c->cluster);

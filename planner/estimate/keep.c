@@ -13,14 +13,34 @@ bool kp_keep_trains(const kp_graph *graph, const kp_graph_op *op)
     return false;
 }
 
+bool kp_keep_again(const kp_keep *keep, uint32_t op)
+{
+    if (keep->part->strategy.recompute != KP_RECOMPUTE_SELECTIVE) return false;
+    const kp_graph_op *o = &keep->graph->ops[op];
+    if (o->op == KP_OP_DROPOUT && o->n_in) o = &keep->graph->ops[keep->graph->tensors[o->in[0]].op];
+    return o->op == KP_OP_ATTN_SCORES;
+}
+
 bool kp_keep_need(kp_keep *keep, uint32_t op, uint32_t value)
 {
+    kp_value *v = &keep->values[value];
+    v->written = true;
+    bool own = value < keep->graph->n_tensors;
+    if (own && kp_keep_again(keep, keep->graph->tensors[value].op)) {
+        kp_extra moment = {op,
+                           KP_EXTRA_BACKWARD,
+                           KP_CAT_TEMPORARY,
+                           "scores again",
+                           &keep->sizes->tensors[value],
+                           v->dtype,
+                           v->bytes};
+        return kp_keep_extra(keep, moment);
+    }
     for (uint32_t i = keep->first_need[op]; i < keep->n_needs; i++)
         if (keep->needs[i] == value) return true;
     if (!KP_GROW(keep->arena, keep->needs, keep->n_needs, keep->cap_needs)) return false;
     keep->needs[keep->n_needs++] = value;
-    keep->values[value].needs++;
-    keep->values[value].written = true;
+    v->needs++;
     return true;
 }
 

@@ -76,6 +76,9 @@ kp_status kp_keep_make(const kp_graph *graph, const kp_training *training, const
 bool kp_keep_inside(const kp_keep *keep, uint32_t op);
 /* True if any of the op's own weights is trained. */
 bool kp_keep_trains(const kp_graph *graph, const kp_graph_op *op);
+/* True if selective recomputation makes what the op writes again: scores of attention, and what
+ * masks them. */
+bool kp_keep_again(const kp_keep *keep, uint32_t op);
 /* Adds a value to the needs of the current op, once; false: out of memory. */
 bool kp_keep_need(kp_keep *keep, uint32_t op, uint32_t value);
 /* Adds a buffer to an op; false: out of memory. */

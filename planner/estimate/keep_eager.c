@@ -91,12 +91,14 @@ static bool keep_extras(kp_keep *keep, uint32_t op, kp_keep_rule rule)
                        bytes))
             return false;
     }
-    return add_bytes(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS,
-                     rule.mask == 8 ? "indices" : "mask", rule.mask == 8 ? KP_INT64 : KP_BOOL,
-                     kp_mul_u64(elems, rule.mask)) &&
-           add_bytes(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "intermediate values", dtype,
+    bool again = kp_keep_again(keep, op), indices = rule.mask == 8;
+    kp_extra_when when = again ? KP_EXTRA_BACKWARD : KP_EXTRA_KEPT;
+    kp_category category = again ? KP_CAT_TEMPORARY : KP_CAT_ACTIVATIONS;
+    return add_bytes(keep, op, when, category, indices ? "indices" : "mask",
+                     indices ? KP_INT64 : KP_BOOL, kp_mul_u64(elems, rule.mask)) &&
+           add_bytes(keep, op, when, category, "intermediate values", dtype,
                      kp_mul_u64(bytes, rule.copies)) &&
-           add_bytes(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "statistics of rows", KP_FLOAT32,
+           add_bytes(keep, op, when, category, "statistics of rows", KP_FLOAT32,
                      kp_mul_u64(elems / last, rule.row)) &&
            add_bytes(keep, op, KP_EXTRA_BACKWARD, KP_CAT_TEMPORARY, "intermediate gradients", dtype,
                      kp_mul_u64(bytes, rule.moment));

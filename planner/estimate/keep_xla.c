@@ -298,7 +298,9 @@ static bool keep_op(kp_keep *keep, xla_marks *m, uint32_t op)
         if (!kp_keep_need(keep, op, keep->root[o->in[k]])) return false;
     /* A dropout behind the softmax fuses with it: then the output stands for the scores. */
     if (o->op != KP_OP_ATTN_SCORES || m->curved_reader[y]) return true;
-    return extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "scores before the softmax",
+    bool again = kp_keep_again(keep, op);
+    return extra(keep, op, again ? KP_EXTRA_BACKWARD : KP_EXTRA_KEPT,
+                 again ? KP_CAT_TEMPORARY : KP_CAT_ACTIVATIONS, "scores before the softmax",
                  o->out[0], 1, g->tensors[o->out[0]].dtype);
 }
 

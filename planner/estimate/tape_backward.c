@@ -153,6 +153,7 @@ static void weighty_xla(kp_taping *t, uint32_t op, uint32_t key)
         key = dz;
     }
     drop_needs(t, op, true, false);
+    take_extras(t, op, KP_EXTRA_BACKWARD);
     bool wait = waits(t, op, key);
     uint32_t space = kp_tape_product_space(t, op);
     if (wait && !kp_taping_failed(t)) {

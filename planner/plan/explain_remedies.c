@@ -178,6 +178,26 @@ static void try_recompute(remedying *r)
                 RERUN, "medium");
 }
 
+/* The next step from a strategy given by hand. */
+static void try_strategy(remedying *r)
+{
+    kp_explaining *e = r->e;
+    const kp_strategy *s = &e->look.strategy;
+    if (!e->look.divided) return;
+    kp_options o = *e->request->options;
+    if (s->dp > 1 && s->zero < 3) {
+        o.zero = 3;
+        try_options(r, "KP015", &o, true, "--zero 3",
+                    "the data-parallel ranks divide weights, gradients and slots between them",
+                    LAYOUT, "medium");
+        o.zero = e->request->options->zero;
+    }
+    if (s->micro_batch % 2) return;
+    o.micro_batch = s->micro_batch / 2;
+    try_options(r, "KP004", &o, true, kp_arena_fmt(e->arena, "--micro-batch %u", o.micro_batch),
+                "smaller micro-batches: what is kept for each shrinks", FLAG, "high");
+}
+
 /* More GPUs: batch and states divided, or every layer. */
 static void try_more_gpus(remedying *r)
 {
@@ -263,6 +283,7 @@ kp_status kp_explain_remedies(kp_explaining *e)
     try_labels(r);
     try_recompute(r);
     try_optimizer(r);
+    try_strategy(r);
     try_more_gpus(r);
     try_edits(r);
     if (r->status != KP_OK) return r->status;

@@ -52,6 +52,13 @@ static const kp_strategy strategies[] = {
      .micro_batch = 4,
      .micro_batches = 8,
      .recompute = KP_RECOMPUTE_FULL},
+    {.dp = 1,
+     .tp = 1,
+     .pp = 2,
+     .zero = 0,
+     .micro_batch = 8,
+     .micro_batches = 4,
+     .recompute = KP_RECOMPUTE_SELECTIVE},
 };
 
 static kp_cluster cluster_of(fixture *f, const char *spec)

@@ -197,6 +197,7 @@ static const change changes[] = {
     {"zero 3 shrinks weights", S(4, 1, 2, 8, NONE), S(4, 1, 3, 8, NONE)},
     {"more ranks of zero 1", S(2, 1, 1, 8, NONE), S(8, 1, 1, 8, NONE)},
     {"recomputation", S(1, 1, 0, 32, NONE), S(1, 1, 0, 32, FULL)},
+    {"recomputation of scores", S(1, 1, 0, 32, NONE), S(1, 1, 0, 32, SELECTIVE)},
 };
 
 Test(memory, changes_that_cannot_cost)
