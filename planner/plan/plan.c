@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * planner/plan/plan.c — what must hold of every plan, one function a group of fields, and its id. */
+ * planner/plan/plan.c — what must hold of every plan, one function a group of fields, and its id.
+ */
 #include "planner/plan/plan.h"
 #include <inttypes.h>
 #include <math.h>
@@ -196,8 +197,8 @@ static kp_status check_step(const kp_plan *plan, kp_arena *scratch, kp_err *err)
     uint64_t batch = kp_mul_u64(kp_mul_u64(plan->strategy.dp, plan->strategy.micro_batch),
                                 plan->strategy.micro_batches);
     if (batch != plan->batch)
-        BROKEN("dp x micro-batch x micro-batches is %" PRIu64 " samples, the batch %" PRIu64,
-               batch, plan->batch);
+        BROKEN("dp x micro-batch x micro-batches is %" PRIu64 " samples, the batch %" PRIu64, batch,
+               plan->batch);
     return KP_OK;
 }
 
@@ -254,8 +255,8 @@ kp_status kp_plan_check(const kp_plan *plan, kp_err *err)
     return status;
 }
 
-kp_status kp_plan_id(const kp_plan *plan, const char *request_id, kp_arena *arena,
-                     const char **ret, kp_err *err)
+kp_status kp_plan_id(const kp_plan *plan, const char *request_id, kp_arena *arena, const char **ret,
+                     kp_err *err)
 {
     kp_plan content = *plan;
     content.id = "";
@@ -278,8 +279,10 @@ kp_status kp_plan_id(const kp_plan *plan, const char *request_id, kp_arena *aren
     if (status == KP_OK) {
         kp_sha256_hex(kp_buf_text(&text), text.len, hash);
         const char *id = kp_arena_fmt(arena, "pl_%.16s", hash);
-        if (id) *ret = id;
-        else status = kp_nomem(err);
+        if (id)
+            *ret = id;
+        else
+            status = kp_nomem(err);
     }
     kp_buf_release(&text);
     return status;

@@ -62,7 +62,8 @@ static void add_verdict(const kp_plan_verification *verification, kp_buf *out)
     if (percent >= 1) percent = floor(percent + 1e-9); /* 100 % is said only of all */
     if (verification->verdict == KP_VERDICT_VERIFIED)
         kp_buf_fmt(out, "verified %.3g %% of weights", percent);
-    else kp_buf_str(out, texts[verification->verdict]);
+    else
+        kp_buf_str(out, texts[verification->verdict]);
 }
 
 void kp_plan_line(const kp_plan *plan, kp_buf *out)
@@ -71,14 +72,14 @@ void kp_plan_line(const kp_plan *plan, kp_buf *out)
     const kp_strategy *s = &plan->strategy;
     kp_buf_fmt(out, "Plan %s ready: ", plan->id ? plan->id : "without id");
     add_place(plan, true, out);
-    kp_buf_fmt(out, ", dp=%" PRIu32 " tp=%" PRIu32 " pp=%" PRIu32 ", peak %s/%s GiB on rank %" PRIu32,
+    kp_buf_fmt(out,
+               ", dp=%" PRIu32 " tp=%" PRIu32 " pp=%" PRIu32 ", peak %s/%s GiB on rank %" PRIu32,
                s->dp, s->tp, s->pp, kp_gib_text(worst->peak_bytes).s,
                kp_gib_text(worst->usable_bytes).s, worst->rank);
     kp_buf_fmt(out, ", step %s (gap %.1f %%), ", kp_seconds_text(plan->step.seconds).s,
                plan->bound.gap * 100);
     add_verdict(&plan->verification, out);
-    if (plan->lease)
-        kp_buf_fmt(out, ", lease %s until %s", plan->lease->id, plan->lease->expires);
+    if (plan->lease) kp_buf_fmt(out, ", lease %s until %s", plan->lease->id, plan->lease->expires);
 }
 
 static void print_head(const kp_plan *plan, kp_buf *out)
@@ -89,7 +90,8 @@ static void print_head(const kp_plan *plan, kp_buf *out)
     add_place(plan, false, out);
     kp_buf_fmt(out, "%s, for %s\n", plan->cluster.simulated ? " (simulated)" : "",
                kp_target_names[plan->target]);
-    kp_buf_fmt(out, "strategy   dp=%" PRIu32 " tp=%" PRIu32 " pp=%" PRIu32 ", ZeRO %" PRIu32
+    kp_buf_fmt(out,
+               "strategy   dp=%" PRIu32 " tp=%" PRIu32 " pp=%" PRIu32 ", ZeRO %" PRIu32
                ", batch %" PRIu64 " = %" PRIu32 " x %" PRIu32 " micro-batch%s of %" PRIu32,
                s->dp, s->tp, s->pp, s->zero, plan->batch, s->dp, s->micro_batches,
                s->micro_batches == 1 ? "" : "es", s->micro_batch);
@@ -104,9 +106,12 @@ static void print_step(const kp_plan *plan, kp_buf *out)
         const char *name;
         double seconds;
     } parts[] = {
-        {"compute", t->compute_s},         {"bubble", t->bubble_s},
-        {"tensor parallel", t->tensor_parallel_s}, {"pipeline", t->pipeline_s},
-        {"data parallel", t->data_parallel_s},     {"optimizer", t->optimizer_s},
+        {"compute", t->compute_s},
+        {"bubble", t->bubble_s},
+        {"tensor parallel", t->tensor_parallel_s},
+        {"pipeline", t->pipeline_s},
+        {"data parallel", t->data_parallel_s},
+        {"optimizer", t->optimizer_s},
     };
     kp_buf_fmt(out, "step       %s", kp_seconds_text(t->seconds).s);
     kp_buf_fmt(out, " (%s to", kp_seconds_text(t->low_s).s);
@@ -156,7 +161,8 @@ static void print_cuts(const kp_plan *plan, kp_buf *out)
     uint32_t cut = 0, shown = 0;
     for (uint32_t i = 0; i < plan->n_cuts; i++) cut += plan->cuts[i].cut != KP_CUT_NONE;
     if (cut == 0) return;
-    kp_buf_fmt(out, "cuts       %" PRIu32 " of %" PRIu32 " layers are divided over %" PRIu32 " ranks\n",
+    kp_buf_fmt(out,
+               "cuts       %" PRIu32 " of %" PRIu32 " layers are divided over %" PRIu32 " ranks\n",
                cut, plan->n_cuts, plan->strategy.tp);
     for (uint32_t i = 0; i < plan->n_cuts && shown < CUTS_SHOWN; i++) {
         const kp_plan_cut *c = &plan->cuts[i];
@@ -178,7 +184,8 @@ static void print_alternatives(const kp_plan *plan, kp_buf *out)
     for (uint32_t i = 0; i < plan->n_alternatives; i++) {
         const kp_plan_alternative *a = &plan->alternatives[i];
         const kp_strategy *s = &a->strategy;
-        kp_buf_fmt(out, "  dp=%" PRIu32 " tp=%" PRIu32 " pp=%" PRIu32 " ZeRO %" PRIu32 ", %" PRIu32
+        kp_buf_fmt(out,
+                   "  dp=%" PRIu32 " tp=%" PRIu32 " pp=%" PRIu32 " ZeRO %" PRIu32 ", %" PRIu32
                    " micro-batch%s of %" PRIu32 ", recompute %s:",
                    s->dp, s->tp, s->pp, s->zero, s->micro_batches,
                    s->micro_batches == 1 ? "" : "es", s->micro_batch,
@@ -196,8 +203,8 @@ static void print_state(const kp_plan *plan, kp_buf *out)
     kp_buf_str(out, "verified   ");
     add_verdict(&plan->verification, out);
     for (uint32_t i = 0; i < plan->verification.n_not_covered; i++)
-        kp_buf_fmt(out, "%s%s", i ? ", " : "; without a check: ",
-                   plan->verification.not_covered[i]);
+        kp_buf_fmt(out, "%s%s",
+                   i ? ", " : "; without a check: ", plan->verification.not_covered[i]);
     kp_buf_char(out, '\n');
 }
 

@@ -71,7 +71,8 @@ static bool last_ends(const kp_stage_task *task, uint32_t *ret_ends)
     return true;
 }
 
-/* A border whose tensors are too much may be followed by one whose are not: so many are looked at. */
+/* A border whose tensors are too much may be followed by one whose are not: so many are looked at.
+ */
 enum { LOOK_AHEAD = 16 };
 
 /* True if every stage can stay within `limit`: each one as long as it may be, since a longer
@@ -104,7 +105,8 @@ static void narrow(const kp_stage_task *task, const uint32_t *ends, uint64_t eno
         if (within(task, middle, ends, scratch)) {
             memcpy(borders, scratch, (task->strategy->pp + 1ul) * sizeof(*borders));
             enough = middle;
-        } else least = middle;
+        } else
+            least = middle;
     }
 }
 

@@ -5,8 +5,8 @@
 #include <math.h>
 
 enum {
-    CUTS_STATES = 32,  /* ways of having divided what is still to be read, kept a step */
-    CUTS_SLOTS = 64,   /* tensors that may be divided at once: bits of a state */
+    CUTS_STATES = 32, /* ways of having divided what is still to be read, kept a step */
+    CUTS_SLOTS = 64,  /* tensors that may be divided at once: bits of a state */
     CUTS_OPTIONS = KP_CUT_COUNT,
 };
 
@@ -44,7 +44,7 @@ typedef struct chooser {
     uint32_t tp;
     uint64_t micro_batch;
     double weight_factor;
-    int8_t *slot;       /* of a tensor; -1: none, it is whole */
+    int8_t *slot; /* of a tensor; -1: none, it is whole */
     uint64_t slots_used;
     state states[2][CUTS_STATES];
     uint32_t n_states, n_next;
@@ -194,7 +194,8 @@ static kp_status step(chooser *c, uint32_t o, kp_arena *arena, kp_err *err)
             if (!KP_GROW(arena, c->nodes, c->n_nodes, c->cap_nodes)) return kp_nomem(err);
             c->nodes[c->n_nodes] = (node){.before = from.node, .cut = options[k].cut};
             keep(c, (state){.divided = (from.divided & ~done) | (options[k].out_divided ? out : 0),
-                            .cost = from.cost + options[k].cost, .node = (uint32_t)c->n_nodes++});
+                            .cost = from.cost + options[k].cost,
+                            .node = (uint32_t)c->n_nodes++});
         }
     }
     c->slots_used &= ~done;
@@ -244,7 +245,9 @@ kp_status kp_cuts_choose(const kp_graph *graph, uint32_t tp, uint64_t micro_batc
     if (!cuts) return kp_nomem(err);
     kp_arena_mark mark = kp_arena_tell(arena);
     for (int round = 0; round < 2 && tp > 1 && divided == 0; round++) {
-        chooser c = {.graph = graph, .tp = tp, .micro_batch = micro_batch,
+        chooser c = {.graph = graph,
+                     .tp = tp,
+                     .micro_batch = micro_batch,
                      .weight_factor = round ? weights_first : 1};
         kp_status status = choose(&c, arena, cuts, &divided, err);
         kp_arena_rewind(arena, mark);
@@ -265,8 +268,10 @@ kp_status kp_cuts_cost(const kp_graph *graph, uint32_t tp, uint64_t micro_batch,
     KP_TRY(kp_layouts_make(graph, tp, arena, &c.layouts, err));
     for (uint32_t o = 0; o < graph->n_ops; o++) {
         const kp_graph_op *op = &graph->ops[o];
-        const kp_shard_row *row = cuts[o] == KP_CUT_NONE ? NULL : kp_shard_find(op->op, (kp_cut)cuts[o]);
-        if (cuts[o] != KP_CUT_NONE && (!row || !kp_layout_allows(&c.layouts, op, row))) meet = false;
+        const kp_shard_row *row =
+            cuts[o] == KP_CUT_NONE ? NULL : kp_shard_find(op->op, (kp_cut)cuts[o]);
+        if (cuts[o] != KP_CUT_NONE && (!row || !kp_layout_allows(&c.layouts, op, row)))
+            meet = false;
         if (!meet) break;
         for (uint32_t i = 0; i < op->n_in; i++)
             if (divided[op->in[i]] != (row && kp_layout_divides_input(&c.layouts, op, row, i)))
@@ -303,7 +308,8 @@ kp_status kp_cuts_allow(const kp_graph *graph, uint32_t tp, kp_err *err)
 {
     if (tp <= 1 || degree_divides(graph, tp)) return KP_OK;
     kp_fail(err, KP_USAGE,
-            "--tp %" PRIu32 " divides no dimension along which a layer with weights can be cut", tp);
+            "--tp %" PRIu32 " divides no dimension along which a layer with weights can be cut",
+            tp);
     uint32_t near = 1; /* a power of two at best: nodes have as many GPUs */
     for (uint32_t power = 2; power < tp && power <= 1024; power *= 2)
         if (degree_divides(graph, power)) near = power;

@@ -10,7 +10,9 @@ static kp_status fill_stages(const kp_ground *ground, const kp_hunt *winner, con
     ret->n_stages = s->pp;
     for (uint32_t i = 0; i < s->pp; i++)
         ret->stages[i] = (kp_plan_stage){
-            .tp = s->tp, .dp = s->dp, .zero = s->zero,
+            .tp = s->tp,
+            .dp = s->dp,
+            .zero = s->zero,
             .seconds = kp_costs_stage_s(costs, winner->borders[i], winner->borders[i + 1])};
     return kp_fill_cuts(ground, winner, arena, ret, err);
 }
@@ -28,8 +30,13 @@ static kp_status fill_rank(const kp_ground *ground, const kp_hunt *winner, uint3
     const kp_slot *slot = &ground->cluster.slots[i], *before = i ? slot - 1 : NULL;
     uint32_t stage = i / s->tp / s->dp;
     kp_plan_rank rank = {
-        .rank = i, .node = slot->node, .gpu = slot->uuid, .gpu_index = slot->gpu_index,
-        .stage = stage, .dp_rank = i / s->tp % s->dp, .tp_rank = i % s->tp,
+        .rank = i,
+        .node = slot->node,
+        .gpu = slot->uuid,
+        .gpu_index = slot->gpu_index,
+        .stage = stage,
+        .dp_rank = i / s->tp % s->dp,
+        .tp_rank = i % s->tp,
         .usable_bytes = slot->device.usable_bytes,
     };
     if (before && ret->ranks[i - 1].stage == stage && same_device(&before->device, &slot->device)) {
@@ -37,8 +44,8 @@ static kp_status fill_rank(const kp_ground *ground, const kp_hunt *winner, uint3
     } else {
         kp_memory memory;
         kp_arena_mark mark = kp_arena_tell(arena);
-        kp_status status = kp_ground_replay(ground, s, winner->borders, stage, &slot->device, arena,
-                                            &memory, err);
+        kp_status status =
+            kp_ground_replay(ground, s, winner->borders, stage, &slot->device, arena, &memory, err);
         kp_arena_rewind(arena, mark);
         KP_TRY(status);
         rank.memory = memory.peak;
@@ -71,7 +78,8 @@ kp_status kp_fill_plan(const kp_ground *ground, const kp_hunt *winner, kp_arena 
     ret->weight_bytes = 0;
     ret->verification.covered = 0;
     ret->verification.checks = 0;
-    KP_TRY(kp_costs_make(r->graph, r->training, s, base->cuts, &ground->cluster, arena, &costs, err));
+    KP_TRY(
+        kp_costs_make(r->graph, r->training, s, base->cuts, &ground->cluster, arena, &costs, err));
     KP_TRY(fill_stages(ground, winner, &costs, arena, ret, err));
     ret->n_ranks = s->dp * s->tp * s->pp;
     ret->ranks = KP_NEW(arena, kp_plan_rank, ret->n_ranks);

@@ -88,7 +88,8 @@ static uint64_t new_weight_bytes(checks *c, const kp_graph_op *op)
         c->counted[op->weights[i]] = true;
         bytes = kp_add_u64(bytes, weight_bytes(&c->graph->weights[op->weights[i]]));
     }
-    for (uint32_t w = layer->first_weight; op->n_weights && w < layer->first_weight + layer->n_weights; w++) {
+    for (uint32_t w = layer->first_weight;
+         op->n_weights && w < layer->first_weight + layer->n_weights; w++) {
         if (c->counted[w] || c->read[w] || c->graph->weights[w].role == KP_ROLE_STATE) continue;
         c->counted[w] = true;
         bytes = kp_add_u64(bytes, weight_bytes(&c->graph->weights[w]));
@@ -129,7 +130,8 @@ kp_status kp_fill_checks(const kp_ground *ground, const kp_hunt *winner, kp_aren
     c.read = KP_NEW(arena, bool, graph->n_weights);
     if (!c.counted || !c.read) return kp_nomem(err);
     for (uint32_t o = 0; o < graph->n_ops; o++)
-        for (uint32_t i = 0; i < graph->ops[o].n_weights; i++) c.read[graph->ops[o].weights[i]] = true;
+        for (uint32_t i = 0; i < graph->ops[o].n_weights; i++)
+            c.read[graph->ops[o].weights[i]] = true;
     for (uint32_t stage = 0; stage < s->pp; stage++)
         for (uint32_t u = winner->borders[stage]; u < winner->borders[stage + 1]; u++)
             for (uint32_t o = ground->units[u].first_op; o < ground->units[u].end_op; o++)

@@ -5,7 +5,7 @@
 /* What the cuts of a layer's ops make of it. */
 typedef struct layer_cut {
     bool listed;
-    int main_class;         /* of the op that speaks for the layer, see main_class */
+    int main_class; /* of the op that speaks for the layer, see main_class */
     uint64_t main_elems;
     const kp_shard_row *row; /* its row; NULL: whole */
     bool heads;
@@ -116,7 +116,9 @@ kp_status kp_fill_cuts(const kp_ground *ground, const kp_hunt *winner, kp_arena 
 {
     const kp_graph *graph = ground->request->graph;
     const kp_strategy *s = &winner->strategy;
-    cutter c = {.ground = ground, .graph = graph, .arena = arena,
+    cutter c = {.ground = ground,
+                .graph = graph,
+                .arena = arena,
                 .cuts = kp_ground_base(ground, s->tp, s->micro_batch)->cuts};
     c.layers = KP_NEW(arena, layer_cut, graph->n_layers);
     c.axis = KP_NEW(arena, int8_t, graph->n_weights);
@@ -126,6 +128,7 @@ kp_status kp_fill_cuts(const kp_ground *ground, const kp_hunt *winner, kp_arena 
     for (uint32_t o = 0; o < graph->n_ops; o++) see_op(&c, o);
     ret->n_cuts = 0;
     for (uint32_t i = 0; i < s->pp; i++)
-        KP_TRY(list_stage(&c, winner->borders[i], winner->borders[i + 1], ret, &ret->stages[i], err));
+        KP_TRY(
+            list_stage(&c, winner->borders[i], winner->borders[i + 1], ret, &ret->stages[i], err));
     return KP_OK;
 }

@@ -37,7 +37,8 @@ static kp_status base_costs(const kp_ground *g, const kp_point *point, const uin
     uint64_t *cross = KP_NEW(arena, uint64_t, g->n_units + 1ul);
     if (!sum || !cross) return kp_nomem(err);
     kp_arena_mark mark = kp_arena_tell(arena);
-    kp_status status = kp_costs_make(r->graph, r->training, &plain, cuts, &g->cluster, arena, &costs, err);
+    kp_status status =
+        kp_costs_make(r->graph, r->training, &plain, cuts, &g->cluster, arena, &costs, err);
     if (status == KP_OK) {
         memcpy(sum, costs.sum, (g->n_units + 1ul) * sizeof(*sum));
         memcpy(cross, costs.cross_bytes, (g->n_units + 1ul) * sizeof(*cross));
@@ -52,17 +53,20 @@ static kp_status base_costs(const kp_ground *g, const kp_point *point, const uin
     return KP_OK;
 }
 
-static kp_status base_make(const kp_ground *g, const kp_point *point, kp_arena *arena,
-                           kp_base *ret, kp_err *err)
+static kp_status base_make(const kp_ground *g, const kp_point *point, kp_arena *arena, kp_base *ret,
+                           kp_err *err)
 {
     kp_base base = {.tp = point->tp, .micro_batch = point->micro_batch, .cross_s = INFINITY};
     uint64_t divided;
     KP_TRY(kp_cuts_choose(g->request->graph, point->tp, point->micro_batch, arena, &base.cuts,
                           &divided, err));
     base.divides = point->tp == 1 || divided > 0;
-    kp_status status = base.divides ? base_costs(g, point, base.cuts, arena, &base.costs, err) : KP_OK;
-    if (status == KP_INPUT) base.divides = false; /* micro-batches past any size: there are smaller */
-    else KP_TRY(status);
+    kp_status status =
+        base.divides ? base_costs(g, point, base.cuts, arena, &base.costs, err) : KP_OK;
+    if (status == KP_INPUT)
+        base.divides = false; /* micro-batches past any size: there are smaller */
+    else
+        KP_TRY(status);
     base.too_big = status == KP_INPUT;
     /* Neighbouring stages may be in one node or not, whichever is cheaper. */
     kp_strategy near = kp_space_strategy(&g->space, point, 0, KP_RECOMPUTE_NONE), far = near;

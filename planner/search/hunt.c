@@ -115,18 +115,18 @@ static kp_status hunt_point(const kp_ground *ground, const ranked *at, double be
     uint32_t n = list_choices(ground, at->point, choices);
     for (uint32_t i = 0; i < n; i++) {
         double beat = hunt->found ? hunt->seconds * (1 + 2 * equal_share) : beat_s;
-        kp_verdict_of verdict = {
-            .lower_s = kp_ground_bound_s(ground, at->point, choices[i].recompute)};
+        kp_verdict_of verdict = {.lower_s =
+                                     kp_ground_bound_s(ground, at->point, choices[i].recompute)};
         hunt->stopped = hunt->stopped || asked_to_stop(ground);
         bool hopeless = choices[i].recompute == KP_RECOMPUTE_NONE &&
                         !kp_ground_holds(ground, at->point, choices[i].zero);
         if (hopeless) continue;
         if (verdict.lower_s < beat && !hunt->stopped) {
-            kp_strategy s = kp_space_strategy(&ground->space, at->point, choices[i].zero,
-                                              choices[i].recompute);
+            kp_strategy s =
+                kp_space_strategy(&ground->space, at->point, choices[i].zero, choices[i].recompute);
             KP_TRY(kp_ground_judge(ground, &s, beat, 0, arena, scratch, &verdict, err));
-            bool wins = verdict.found &&
-                        (!hunt->found || better(&s, verdict.seconds, &hunt->strategy, hunt->seconds));
+            bool wins = verdict.found && (!hunt->found || better(&s, verdict.seconds,
+                                                                 &hunt->strategy, hunt->seconds));
             if (wins) keep(hunt, ground, &s, &verdict, scratch);
             hunt->found = hunt->found || wins;
         }
@@ -160,14 +160,14 @@ static kp_status smallest_at(const kp_ground *ground, const kp_point *point, kp_
         kp_verdict_of v;
         hunt->stopped = hunt->stopped || asked_to_stop(ground);
         if (hunt->stopped) return KP_OK;
-        kp_strategy s = kp_space_strategy(&ground->space, point, choices[i].zero,
-                                          choices[i].recompute);
+        kp_strategy s =
+            kp_space_strategy(&ground->space, point, choices[i].zero, choices[i].recompute);
         KP_TRY(kp_ground_smallest(ground, &s, arena, scratch, &v, err));
-        bool wins = v.found > hunt->found ||
-                    (v.found == hunt->found &&
-                     (v.peak_bytes < hunt->peak_bytes ||
-                      (v.peak_bytes == hunt->peak_bytes &&
-                       better(&s, v.seconds, &hunt->strategy, hunt->seconds))));
+        bool wins =
+            v.found > hunt->found ||
+            (v.found == hunt->found && (v.peak_bytes < hunt->peak_bytes ||
+                                        (v.peak_bytes == hunt->peak_bytes &&
+                                         better(&s, v.seconds, &hunt->strategy, hunt->seconds))));
         if (wins) keep(hunt, ground, &s, &v, scratch);
         hunt->found = hunt->found || v.found;
     }
@@ -225,16 +225,16 @@ static kp_status try_point(others *o, const kp_point *point, kp_err *err)
     uint32_t n = list_choices(o->ground, point, choices);
     for (uint32_t i = 0; i < n && o->judged < OTHERS_JUDGED; i++) {
         kp_verdict_of v;
-        kp_strategy s = kp_space_strategy(&o->ground->space, point, choices[i].zero,
-                                          choices[i].recompute);
+        kp_strategy s =
+            kp_space_strategy(&o->ground->space, point, choices[i].zero, choices[i].recompute);
         if (!isinf(best.seconds) && s.recompute != best.strategy.recompute) break;
         if (same_strategy(&s, &o->winner->strategy)) continue;
         KP_TRY(kp_ground_judge(o->ground, &s, best.seconds, others_slack, o->arena, o->scratch, &v,
                                err));
         o->judged++;
         if (v.found)
-            best = (kp_plan_alternative){.strategy = s, .seconds = v.seconds,
-                                         .peak_bytes = v.peak_bytes};
+            best = (kp_plan_alternative){
+                .strategy = s, .seconds = v.seconds, .peak_bytes = v.peak_bytes};
     }
     if (!isinf(best.seconds)) o->list[o->n++] = best;
     return KP_OK;

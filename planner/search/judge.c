@@ -37,11 +37,13 @@ static kp_status replay_all(const kp_ground *g, const kp_strategy *strategy,
         kp_memory memory;
         const kp_device *device = &kp_ground_tightest(g, strategy, stage)->device;
         kp_arena_mark mark = kp_arena_tell(arena);
-        kp_status status = kp_ground_replay(g, strategy, borders, stage, device, arena, &memory, err);
+        kp_status status =
+            kp_ground_replay(g, strategy, borders, stage, device, arena, &memory, err);
         kp_arena_rewind(arena, mark);
         if (status == KP_INPUT) /* more micro-batches in flight than any size */
             memory = (kp_memory){.high_bytes = UINT64_MAX};
-        else KP_TRY(status);
+        else
+            KP_TRY(status);
         uint64_t over = kp_sub_u64(memory.high_bytes, device->usable_bytes);
         *ret_peak = kp_max_u64(*ret_peak, kp_categories_sum(&memory.peak));
         if (over <= *ret_over) continue;
@@ -66,17 +68,21 @@ static kp_status judging_init(judging *j, const kp_ground *g, const kp_strategy 
 {
     const kp_base *base = kp_ground_base(g, strategy->tp, strategy->micro_batch);
     *j = (judging){.ground = g, .strategy = strategy};
-    KP_TRY(kp_costs_make(g->request->graph, g->request->training, strategy, base->cuts,
-                         &g->cluster, arena, &j->costs, err));
+    KP_TRY(kp_costs_make(g->request->graph, g->request->training, strategy, base->cuts, &g->cluster,
+                         arena, &j->costs, err));
     j->limits = KP_NEW(arena, uint64_t, strategy->pp);
     if (!j->limits) return kp_nomem(err);
     for (uint32_t i = 0; i < strategy->pp; i++)
         j->limits[i] = kp_ground_tightest(g, strategy, i)->device.usable_bytes;
     /* On long chains the last ten-thousandth would cost more than all before it. */
     if (g->n_units > EXACT_UNITS) slack = fmax(slack, 1e-4);
-    j->task = (kp_stage_task){.costs = &j->costs, .strategy = strategy, .cluster = &g->cluster,
-                              .limit_bytes = j->limits, .border_ok = g->border_ok,
-                              .beat_s = beat_s, .slack = slack};
+    j->task = (kp_stage_task){.costs = &j->costs,
+                              .strategy = strategy,
+                              .cluster = &g->cluster,
+                              .limit_bytes = j->limits,
+                              .border_ok = g->border_ok,
+                              .beat_s = beat_s,
+                              .slack = slack};
     return KP_OK;
 }
 
@@ -125,7 +131,8 @@ static kp_status judge_whole(judging *j, kp_arena *arena, uint32_t *borders, kp_
     borders[1] = j->ground->n_units;
     ret->seconds = ret->lower_s = kp_stages_time_s(&j->task, borders);
     if (ret->seconds >= j->task.beat_s) return KP_OK;
-    KP_TRY(replay_all(j->ground, j->strategy, borders, arena, &over, &stage, &ret->peak_bytes, err));
+    KP_TRY(
+        replay_all(j->ground, j->strategy, borders, arena, &over, &stage, &ret->peak_bytes, err));
     ret->found = over == 0;
     if (!ret->found) ret->lower_s = INFINITY;
     return KP_OK;
@@ -134,8 +141,8 @@ static kp_status judge_whole(judging *j, kp_arena *arena, uint32_t *borders, kp_
 /* Costs whose bytes no stage that fits goes below: weights, optimizer slots and what each
  * micro-batch in flight keeps, without gradients, what lives for a moment, and all constants. What
  * the last unit writes may be kept by the next stage instead: *ret_crossing, a micro-batch's. */
-static kp_status least_bytes(const judging *j, kp_arena *arena, kp_costs *ret,
-                             double *ret_crossing, kp_err *err)
+static kp_status least_bytes(const judging *j, kp_arena *arena, kp_costs *ret, double *ret_crossing,
+                             kp_err *err)
 {
     const kp_costs *costs = &j->costs;
     uint32_t n = costs->n_units;
@@ -201,7 +208,8 @@ static kp_status judge(judging *j, const kp_base *base, kp_arena *arena, uint32_
         ret->lower_s = INFINITY;
         return KP_OK;
     }
-    return whole ? judge_whole(j, arena, borders, ret, err) : judge_stages(j, arena, borders, ret, err);
+    return whole ? judge_whole(j, arena, borders, ret, err)
+                 : judge_stages(j, arena, borders, ret, err);
 }
 
 /* Sizes past KP_SIZE_MAX fit nowhere. */
@@ -238,7 +246,8 @@ static kp_status smallest(judging *j, kp_arena *arena, uint32_t *borders, kp_ver
         return KP_OK;
     }
     memcpy(borders, answer.borders, (j->strategy->pp + 1ul) * sizeof(*borders));
-    KP_TRY(replay_all(j->ground, j->strategy, borders, arena, &over, &stage, &ret->peak_bytes, err));
+    KP_TRY(
+        replay_all(j->ground, j->strategy, borders, arena, &over, &stage, &ret->peak_bytes, err));
     ret->found = over == 0;
     return KP_OK;
 }

@@ -3,15 +3,16 @@
 
 /* How a divided layout passes through an op. */
 typedef enum pass {
-    PASS_NONE,     /* it does not */
-    PASS_ELEMENT,  /* elementwise: the axis stays, counted from the right */
-    PASS_CHANNEL,  /* every channel for itself: only if the divided axis is the op's channel axis */
-    PASS_OTHER,    /* works along attr.axis: only if another one is divided */
-    PASS_REDUCE,   /* other axes vanish */
-    PASS_VIEW,     /* the same elements in the same order */
-    PASS_HEADS,    /* attention */
+    PASS_NONE,    /* it does not */
+    PASS_ELEMENT, /* elementwise: the axis stays, counted from the right */
+    PASS_CHANNEL, /* every channel for itself: only if the divided axis is the op's channel axis */
+    PASS_OTHER,   /* works along attr.axis: only if another one is divided */
+    PASS_REDUCE,  /* other axes vanish */
+    PASS_VIEW,    /* the same elements in the same order */
+    PASS_HEADS,   /* attention */
 } pass;
 
+/* clang-format off */
 static const uint8_t passes[KP_OP_COUNT] = {
     [KP_OP_CONV_DEPTHWISE] = PASS_CHANNEL, [KP_OP_ATTN_SCORES] = PASS_HEADS,
     [KP_OP_ATTN_CONTEXT] = PASS_HEADS,     [KP_OP_BIAS_ADD] = PASS_ELEMENT,
@@ -26,13 +27,13 @@ static const uint8_t passes[KP_OP_COUNT] = {
     [KP_OP_CAST] = PASS_ELEMENT,           [KP_OP_POOL_MAX] = PASS_CHANNEL,
     [KP_OP_POOL_AVG] = PASS_CHANNEL,       [KP_OP_VIEW] = PASS_VIEW,
 };
+/* clang-format on */
 
 /* Functions along the channels need all of them. */
 static bool activation_mixes(kp_activation activation)
 {
     return activation == KP_ACT_SOFTMAX || activation == KP_ACT_LOG_SOFTMAX ||
-           activation == KP_ACT_GLU || activation == KP_ACT_SPARSEMAX ||
-           activation == KP_ACT_OTHER;
+           activation == KP_ACT_GLU || activation == KP_ACT_SPARSEMAX || activation == KP_ACT_OTHER;
 }
 
 static kp_shape in_shape(const kp_graph *graph, const kp_graph_op *op, uint32_t i)
@@ -140,13 +141,19 @@ static int pass_input(const kp_layouts *l, const kp_graph_op *op, uint32_t i)
     int axis = l->axis[op->in[i]];
     if (axis < 0) return -1;
     switch (passes[op->op]) {
-    case PASS_ELEMENT: return pass_aligned(in, axis, out);
+    case PASS_ELEMENT:
+        return pass_aligned(in, axis, out);
     case PASS_CHANNEL:
-        return in.rank > out.rank ? pass_reduce(op, in, axis, out) : pass_channel(op, in, axis, out);
-    case PASS_OTHER: return axis != op->attr.axis ? pass_aligned(in, axis, out) : -1;
-    case PASS_REDUCE: return pass_reduce(op, in, axis, out);
-    case PASS_VIEW: return pass_view(in, axis, out, l->tp);
-    default: return -1;
+        return in.rank > out.rank ? pass_reduce(op, in, axis, out)
+                                  : pass_channel(op, in, axis, out);
+    case PASS_OTHER:
+        return axis != op->attr.axis ? pass_aligned(in, axis, out) : -1;
+    case PASS_REDUCE:
+        return pass_reduce(op, in, axis, out);
+    case PASS_VIEW:
+        return pass_view(in, axis, out, l->tp);
+    default:
+        return -1;
     }
 }
 
@@ -191,7 +198,8 @@ static bool weights_follow(const kp_layouts *l, const kp_graph_op *op, int out_a
     kp_shard_axes axes = kp_layout_axes(l->graph, op, row);
     if (op->op == KP_OP_CONV_DEPTHWISE) /* blocks of depth_multiplier outputs a channel */
         return out.dim[out_axis] == in.dim[out_axis] || in.dim[out_axis] % (int64_t)l->tp == 0;
-    if (op->op == KP_OP_GROUPNORM && (op->attr.groups == 0 || op->attr.groups % l->tp)) return false;
+    if (op->op == KP_OP_GROUPNORM && (op->attr.groups == 0 || op->attr.groups % l->tp))
+        return false;
     if (op->op == KP_OP_BIAS_ADD || op->op == KP_OP_SCALE)
         if (axes.y != out_axis) return false;
     for (uint32_t i = 0; i < op->n_weights; i++) {
@@ -205,7 +213,8 @@ static bool weights_follow(const kp_layouts *l, const kp_graph_op *op, int out_a
 
 static bool divides_itself(kp_op op)
 {
-    return op == KP_OP_MATMUL || op == KP_OP_CONV || op == KP_OP_CONV_TRANSPOSE || op == KP_OP_GATHER;
+    return op == KP_OP_MATMUL || op == KP_OP_CONV || op == KP_OP_CONV_TRANSPOSE ||
+           op == KP_OP_GATHER;
 }
 
 /* The shapes are those of a plain product: sizes agree along the axes that would be cut. */
@@ -236,7 +245,8 @@ bool kp_layout_allows(const kp_layouts *l, const kp_graph_op *op, const kp_shard
     if (row->cut == KP_CUT_BATCH) return false;
     bool out_divided = row->y == KP_LAYOUT_CHANNEL;
     if (out_divided && l->axis[op->out[0]] < 0) return false;
-    if (!divides_itself(op->op)) return pass_axis(l, op) >= 0 && weights_follow(l, op, pass_axis(l, op));
+    if (!divides_itself(op->op))
+        return pass_axis(l, op) >= 0 && weights_follow(l, op, pass_axis(l, op));
     if (!plain_product(l->graph, op, row)) return false;
     if (kp_layout_cut_size(l, op, row) < l->tp) return false;
     if (row->x != KP_LAYOUT_CHANNEL) return true;

@@ -16,9 +16,12 @@ typedef struct variant {
 
 static void variant_init(variant *v, const kp_search_request *request, kp_arena *arena)
 {
-    *v = (variant){.request = *request, .options = *request->options,
-                   .training = *request->training, .graph = *request->graph,
-                   .cluster = *request->cluster, .arena = arena};
+    *v = (variant){.request = *request,
+                   .options = *request->options,
+                   .training = *request->training,
+                   .graph = *request->graph,
+                   .cluster = *request->cluster,
+                   .arena = arena};
     v->request.options = &v->options;
     v->request.training = &v->training;
     v->request.graph = &v->graph;
@@ -30,7 +33,8 @@ static void variant_init(variant *v, const kp_search_request *request, kp_arena 
 
 static bool change_recompute(variant *v, unsigned size)
 {
-    bool fixed = v->options.recompute == KP_RECOMPUTE_NONE || v->options.recompute == KP_RECOMPUTE_SELECTIVE;
+    bool fixed =
+        v->options.recompute == KP_RECOMPUTE_NONE || v->options.recompute == KP_RECOMPUTE_SELECTIVE;
     v->options.recompute = KP_RECOMPUTE_FULL;
     v->text = "--recompute full";
     return fixed && size == 1;
@@ -54,7 +58,8 @@ static bool change_zero(variant *v, unsigned size)
 
 static bool change_degrees(variant *v, unsigned size)
 {
-    bool fixed = v->options.dp != UINT32_MAX || v->options.tp != UINT32_MAX || v->options.pp != UINT32_MAX;
+    bool fixed =
+        v->options.dp != UINT32_MAX || v->options.tp != UINT32_MAX || v->options.pp != UINT32_MAX;
     v->options.dp = v->options.tp = v->options.pp = UINT32_MAX;
     v->text = "without --dp, --tp and --pp";
     return fixed && size == 1;
@@ -194,8 +199,10 @@ static kp_status list_changes(const kp_search_request *request, kp_arena *arena,
         kp_refusal_change change;
         bool applies;
         KP_TRY(try_change(request, changes[i], arena, &applies, &change, err));
-        if (applies && change.fits) ret->changes[ret->n_changes++] = change;
-        else if (applies && change.peak_bytes < ret->binding.peak_bytes) not_enough[n_not++] = change;
+        if (applies && change.fits)
+            ret->changes[ret->n_changes++] = change;
+        else if (applies && change.peak_bytes < ret->binding.peak_bytes)
+            not_enough[n_not++] = change;
     }
     for (uint32_t i = 0; i < n_not; i++) ret->changes[ret->n_changes++] = not_enough[i];
     return KP_OK;
@@ -205,7 +212,8 @@ static kp_status list_changes(const kp_search_request *request, kp_arena *arena,
 
 static uint64_t layer_bytes(const kp_layer_bytes *b)
 {
-    return kp_add_u64(kp_add_u64(b->weights, b->gradients), kp_add_u64(b->optimizer, b->activations));
+    return kp_add_u64(kp_add_u64(b->weights, b->gradients),
+                      kp_add_u64(b->optimizer, b->activations));
 }
 
 static kp_status find_binding(const kp_ground *ground, const kp_hunt *least, kp_arena *arena,
@@ -226,9 +234,11 @@ static kp_status find_binding(const kp_ground *ground, const kp_hunt *least, kp_
         uint32_t layer = 0;
         for (uint32_t i = 1; i < graph->n_layers; i++)
             if (layer_bytes(&m.layers[i]) > layer_bytes(&m.layers[layer])) layer = i;
-        *ret = (kp_refusal_binding){.stage = stage, .layer = graph->layers[layer].path,
+        *ret = (kp_refusal_binding){.stage = stage,
+                                    .layer = graph->layers[layer].path,
                                     .peak_bytes = kp_categories_sum(&m.peak),
-                                    .usable_bytes = slot->device.usable_bytes, .bytes = m.peak};
+                                    .usable_bytes = slot->device.usable_bytes,
+                                    .bytes = m.peak};
         *ret_high = m.high_bytes;
         *ret_slot = slot;
     }
@@ -253,8 +263,8 @@ static void list_largest(const kp_categories *bytes, char *text, size_t size)
     }
 }
 
-kp_status kp_refuse(const kp_ground *ground, const kp_hunt *least, kp_arena *arena,
-                    kp_refusal *ret, kp_err *err)
+kp_status kp_refuse(const kp_ground *ground, const kp_hunt *least, kp_arena *arena, kp_refusal *ret,
+                    kp_err *err)
 {
     uint64_t high;
     const kp_slot *slot = kp_ground_tightest(ground, &least->strategy, 0);
@@ -265,7 +275,8 @@ kp_status kp_refuse(const kp_ground *ground, const kp_hunt *least, kp_arena *are
     const kp_refusal_binding *b = &ret->binding;
     list_largest(&b->bytes, parts, sizeof(parts));
     bool tight = b->peak_bytes <= b->usable_bytes;
-    kp_fail(err, KP_INFEASIBLE, "no plan %s: the best needs %s%s%s on %s/gpu%" PRIu32 ", which has %s (%s)",
+    kp_fail(err, KP_INFEASIBLE,
+            "no plan %s: the best needs %s%s%s on %s/gpu%" PRIu32 ", which has %s (%s)",
             tight ? "is sure to fit" : "fits", kp_size_text(b->peak_bytes).s,
             tight ? ", maybe up to " : "", tight ? kp_size_text(high).s : "", slot->node,
             slot->gpu_index, kp_size_text(b->usable_bytes).s, parts);
@@ -273,7 +284,8 @@ kp_status kp_refuse(const kp_ground *ground, const kp_hunt *least, kp_arena *are
     for (uint32_t i = 1; i < ret->n_changes; i++)
         if (!best->fits && ret->changes[i].peak_bytes < best->peak_bytes) best = &ret->changes[i];
     if (ret->n_changes)
-        kp_hint(err, "%s %s: %s", best->change, best->fits ? "would fit" : "saves most and is not enough",
+        kp_hint(err, "%s %s: %s", best->change,
+                best->fits ? "would fit" : "saves most and is not enough",
                 kp_size_text(best->peak_bytes).s);
     return KP_INFEASIBLE;
 }

@@ -27,8 +27,10 @@ static kp_status use_all(const kp_ground *chain, kp_objective objective, kp_aren
     KP_TRY(kp_ground_make(chain, chain->cluster.n_slots, arena, &out->ground, err));
     out->tried = kp_ground_divides(&out->ground);
     if (!out->tried) return KP_OK;
-    if (objective == KP_OBJECTIVE_MEMORY) KP_TRY(kp_hunt_smallest(&out->ground, arena, &out->hunt, err));
-    else KP_TRY(kp_hunt_fastest(&out->ground, INFINITY, arena, &out->hunt, err));
+    if (objective == KP_OBJECTIVE_MEMORY)
+        KP_TRY(kp_hunt_smallest(&out->ground, arena, &out->hunt, err));
+    else
+        KP_TRY(kp_hunt_fastest(&out->ground, INFINITY, arena, &out->hunt, err));
     count(out, &out->hunt);
     return KP_OK;
 }
@@ -42,13 +44,29 @@ static uint32_t next_gpus(uint32_t gpus, const kp_cluster *cluster)
     return gpus < cluster->n_slots && next > cluster->n_slots ? cluster->n_slots : next;
 }
 
+/* GPU-seconds that the model's FLOPs take at the cards' peak, on however many GPUs: what parts that
+ * were not looked at cannot go below. */
+static double least_cost_s(const kp_ground *ground)
+{
+    double least = INFINITY;
+    for (uint32_t i = 0; i < ground->n_bases; i++) {
+        const kp_base *b = &ground->bases[i];
+        double micro_batches = (double)ground->request->training->batch / b->micro_batch;
+        if (b->divides)
+            least = fmin(least, micro_batches * b->costs.sum[ground->n_units].flops /
+                                    b->costs.peak_flops_per_s);
+    }
+    return least;
+}
+
 /* Parts of the cluster from one GPU up: the first on which something fits (gpus), or the one with
  * the least GPU-seconds (cost). */
 static kp_status use_part(const kp_ground *chain, kp_objective objective, kp_arena *arena,
                           outcome *out, kp_err *err)
 {
     double best = INFINITY, lower = INFINITY;
-    for (uint32_t gpus = 1; gpus <= chain->cluster.n_slots; gpus = next_gpus(gpus, &chain->cluster)) {
+    for (uint32_t gpus = 1; gpus <= chain->cluster.n_slots;
+         gpus = next_gpus(gpus, &chain->cluster)) {
         kp_ground ground;
         kp_hunt hunt;
         kp_arena_mark mark = kp_arena_tell(arena);
@@ -69,6 +87,7 @@ static kp_status use_part(const kp_ground *chain, kp_objective objective, kp_are
         if (out->stopped || (hunt.found && objective == KP_OBJECTIVE_GPUS)) break;
         if (!hunt.found && isinf(best)) out->ground = ground; /* the largest refuses for all */
     }
+    if (out->stopped && out->tried) lower = fmin(lower, least_cost_s(&out->ground));
     if (out->hunt.found && objective == KP_OBJECTIVE_COST)
         out->hunt.lower_s = fmin(lower / out->ground.cluster.n_slots, out->hunt.seconds);
     return KP_OK;
@@ -80,12 +99,13 @@ static const char *proof_of(const kp_search_request *request, const outcome *out
         [KP_OBJECTIVE_TIME] = "no strategy on these GPUs takes less",
         [KP_OBJECTIVE_MEMORY] = "no strategy on these GPUs takes less, whatever memory it needs",
         [KP_OBJECTIVE_GPUS] = "no strategy on as many GPUs takes less",
-        [KP_OBJECTIVE_COST] = "no strategy on any part of these GPUs costs less GPU time",
+        [KP_OBJECTIVE_COST] = "no strategy on any part of these GPUs takes less GPU time",
     };
-    return kp_arena_fmt(arena, "%s: each of %" PRIu64 " was solved to its optimum or has more work, "
-                        "a slower slowest unit or a longer pipeline%s",
+    return kp_arena_fmt(arena,
+                        "%s: each of %" PRIu64 " was solved to its optimum or ruled out by its "
+                        "work, slowest unit, borders or least memory%s",
                         what[request->options->objective], out->candidates,
-                        out->stopped ? "; stopped early, so those left count with that bound" : "");
+                        out->stopped ? "; stopped early, the rest counts with that bound" : "");
 }
 
 static kp_status finish(const kp_search_request *request, const outcome *out, kp_arena *arena,
@@ -96,8 +116,8 @@ static kp_status finish(const kp_search_request *request, const outcome *out, kp
     plan.bound.lower_s = fmin(out->hunt.lower_s, plan.step.seconds);
     plan.bound.gap = plan.step.seconds / plan.bound.lower_s - 1;
     plan.bound.proof = proof_of(request, out, arena);
-    plan.search = (kp_plan_search){.seconds = NAN, .candidates = out->candidates,
-                                   .complete = !out->stopped};
+    plan.search =
+        (kp_plan_search){.seconds = NAN, .candidates = out->candidates, .complete = !out->stopped};
     plan.alternatives = KP_NEW(arena, kp_plan_alternative, KP_ALTERNATIVES_MAX);
     if (!plan.bound.proof || !plan.alternatives) return kp_nomem(err);
     KP_TRY(kp_hunt_others(&out->ground, &out->hunt, arena, plan.alternatives, &plan.n_alternatives,
@@ -136,14 +156,17 @@ kp_status kp_search(const kp_search_request *request, kp_arena *arena, kp_plan *
     kp_ground chain;
     outcome out;
     memset(&out, 0, sizeof(out));
-    if (request->cluster->n_slots == 0) return kp_fail(err, KP_USAGE, "there is no GPU to plan for");
+    if (request->cluster->n_slots == 0)
+        return kp_fail(err, KP_USAGE, "there is no GPU to plan for");
     if (!computes(request->graph))
         return kp_fail(err, KP_UNSUPPORTED, "'%.100s' computes nothing: its layers only reshape",
                        request->graph->name);
     KP_TRY(kp_space_check(request, err));
     KP_TRY(kp_ground_chain(request, arena, &chain, err));
-    if (part) KP_TRY(use_part(&chain, objective, arena, &out, err));
-    else KP_TRY(use_all(&chain, objective, arena, &out, err));
+    if (part)
+        KP_TRY(use_part(&chain, objective, arena, &out, err));
+    else
+        KP_TRY(use_all(&chain, objective, arena, &out, err));
     if (!out.tried) return kp_space_refuse(request, chain.cluster.n_slots, chain.max_stages, err);
     if (out.hunt.found) return finish(request, &out, arena, ret, err);
     return refuse(&out, arena, ret_refusal, err);

@@ -2,12 +2,15 @@
  *
  * planner/search/search.h — the fastest cut that fits, with a bound on what could be better.
  *
- * Space: dp x tp x pp x micro-batch x ZeRO x recompute over all GPUs of the cluster, filtered by
- * the target and by degrees given by hand; pipeline stages are cut by dynamic programming over
- * units (uneven allowed); tensor-parallel cuts of each layer by cuts.h. Memory is a hard limit.
- * Every answer has a lower bound, so a gap. Deterministic: ties go to the smaller pp, then tp,
- * then zero, then the larger micro-batch. The winner's ranks are replayed exactly (memory.h); a
- * candidate that the replay rejects is struck out and the next is taken. Pure. */
+ * Space: dp x tp x pp x micro-batch x ZeRO x recompute over all GPUs of the cluster (of objectives
+ * `gpus` and `cost`: over its first n, for every n), filtered by the target and by degrees given by
+ * hand; pipeline stages are cut by thresholds and dynamic programming over units (stages.h; chains
+ * of more than 300 units to a ten-thousandth); tensor-parallel cuts of each layer by cuts.h.
+ * Memory is a hard limit: a plan's high bound of every rank, replayed exactly (memory.h), is within
+ * usable bytes. Every answer has a lower bound, so a gap: no strategy of the space that fits is
+ * faster. What keeps them apart is cuts between the upper bound of a stage's bytes, by which they
+ * are found, and the lower one, by which they are ruled out. Deterministic: of times that agree to
+ * 1e-9 the smaller pp wins, then tp, then zero, then the larger micro-batch. Pure. */
 #ifndef KP_PLANNER_SEARCH_SEARCH_H
 #define KP_PLANNER_SEARCH_SEARCH_H
 

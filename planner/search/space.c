@@ -3,11 +3,12 @@
 #include "planner/search/cuts.h"
 #include <inttypes.h>
 
-#define Z0 1u
-#define Z01 3u
-#define Z03 9u
+#define Z0    1u
+#define Z01   3u
+#define Z03   9u
 #define Z0123 15u
 
+/* clang-format off */
 const kp_target_row kp_target_rows[KP_TARGET_COUNT] = {
     [KP_TARGET_AUTO] = {true, true, Z0123, Z0123, "any target"},
     [KP_TARGET_ANY] = {true, true, Z0123, Z0123, "any target"},
@@ -24,6 +25,7 @@ const kp_target_row kp_target_rows[KP_TARGET_COUNT] = {
     [KP_TARGET_MEGATRON] = {true, true, Z0123, Z01,
                             "Megatron's pipeline works with the distributed optimizer (ZeRO 1)"},
 };
+/* clang-format on */
 
 /* Degrees as given; 0: to be searched. */
 typedef struct given {
@@ -49,11 +51,11 @@ static kp_status check_target(const kp_search_request *request, given g, kp_err 
     uint32_t zero = request->options->zero;
     kp_status status = KP_OK;
     if (g.tp > 1 && !row->tp)
-        status = kp_fail(err, KP_UNSUPPORTED, "target '%s' has no tensor parallelism, --tp is %" PRIu32,
-                         target, g.tp);
+        status = kp_fail(err, KP_UNSUPPORTED,
+                         "target '%s' has no tensor parallelism, --tp is %" PRIu32, target, g.tp);
     else if (g.pp > 1 && !row->pp)
-        status = kp_fail(err, KP_UNSUPPORTED, "target '%s' has no pipeline, --pp is %" PRIu32, target,
-                         g.pp);
+        status = kp_fail(err, KP_UNSUPPORTED, "target '%s' has no pipeline, --pp is %" PRIu32,
+                         target, g.pp);
     else if (zero <= 3 && !((g.pp > 1 ? row->zeros_pipeline : row->zeros) >> zero & 1))
         status = kp_fail(err, KP_UNSUPPORTED, "target '%s' has no ZeRO level %" PRIu32 "%s", target,
                          zero, g.pp > 1 ? " with a pipeline" : "");
@@ -82,8 +84,9 @@ static kp_status check_product(const kp_search_request *request, given g, kp_err
     bool fewer_allowed = request->options->objective == KP_OBJECTIVE_GPUS ||
                          request->options->objective == KP_OBJECTIVE_COST;
     if (fewer_allowed ? product <= gpus : all ? product == gpus : gpus % product == 0) return KP_OK;
-    kp_fail(err, KP_USAGE, "the degrees given multiply to %" PRIu64 ", which %s the %" PRIu32 " GPUs",
-            product, all ? "is not" : "does not divide", gpus);
+    kp_fail(err, KP_USAGE,
+            "the degrees given multiply to %" PRIu64 ", which %s the %" PRIu32 " GPUs", product,
+            all ? "is not" : "does not divide", gpus);
     kp_hint(err, "leave out one of --dp, --tp, --pp, or take other GPUs with --nodes and "
                  "--gpus-per-node");
     return KP_USAGE;
@@ -93,12 +96,14 @@ static kp_status check_batch(const kp_search_request *request, given g, kp_err *
 {
     uint64_t batch = request->training->batch, share = g.dp ? batch / g.dp : batch;
     if (g.dp && batch % g.dp) {
-        kp_fail(err, KP_USAGE, "--dp %" PRIu32 " does not divide the batch of %" PRIu64, g.dp, batch);
+        kp_fail(err, KP_USAGE, "--dp %" PRIu32 " does not divide the batch of %" PRIu64, g.dp,
+                batch);
         kp_hint(err, "--batch %" PRIu64 " can be divided so", kp_round_up(batch, g.dp));
         return KP_USAGE;
     }
     if (g.micro_batch && share % g.micro_batch) {
-        kp_fail(err, KP_USAGE, "--micro-batch %" PRIu32 " does not divide the %" PRIu64 " samples of %s",
+        kp_fail(err, KP_USAGE,
+                "--micro-batch %" PRIu32 " does not divide the %" PRIu64 " samples of %s",
                 g.micro_batch, share, g.dp ? "a replica" : "the batch");
         kp_hint(err, "--batch %" PRIu64 " can be divided so",
                 kp_round_up(batch, kp_mul_u64(g.dp ? g.dp : 1, g.micro_batch)));
@@ -177,8 +182,10 @@ static bool list_pipelines(lister *l, uint32_t gpus, uint32_t tp, uint32_t max_s
 kp_status kp_space_make(const kp_search_request *request, uint32_t gpus, uint32_t max_stages,
                         kp_arena *arena, kp_space *ret, kp_err *err)
 {
-    lister l = {.request = request, .given = given_of(request->options),
-                .batch = request->training->batch, .arena = arena};
+    lister l = {.request = request,
+                .given = given_of(request->options),
+                .batch = request->training->batch,
+                .arena = arena};
     const kp_target_row *target = &kp_target_rows[request->training->target];
     for (uint32_t tp = 1; tp <= gpus; tp++) {
         if (gpus % tp || !takes(tp, l.given.tp) || (tp > 1 && !target->tp)) continue;
@@ -190,9 +197,12 @@ kp_status kp_space_make(const kp_search_request *request, uint32_t gpus, uint32_
     for (uint32_t i = 0; i < request->graph->n_ops; i++)
         attention = attention || request->graph->ops[i].op == KP_OP_ATTN_SCORES;
     uint8_t some = 1u << KP_RECOMPUTE_NONE | 1u << KP_RECOMPUTE_FULL;
-    if (attention) some |= 1u << KP_RECOMPUTE_SELECTIVE; /* drops the scores: nothing without them */
+    if (attention)
+        some |= 1u << KP_RECOMPUTE_SELECTIVE; /* drops the scores: nothing without them */
     *ret = (kp_space){
-        .points = l.points, .n_points = (uint32_t)l.n, .target = target,
+        .points = l.points,
+        .n_points = (uint32_t)l.n,
+        .target = target,
         .recomputes = o->recompute == KP_RECOMPUTE_AUTO ? some : (uint8_t)(1u << o->recompute),
         .zero_given = o->zero <= 3 ? (uint8_t)o->zero : 4,
         .schedule = o->schedule == KP_SCHEDULE_AUTO ? KP_SCHEDULE_1F1B : o->schedule,
@@ -211,9 +221,15 @@ kp_strategy kp_space_strategy(const kp_space *space, const kp_point *point, uint
                               kp_recompute recompute)
 {
     return (kp_strategy){
-        .dp = point->dp, .tp = point->tp, .pp = point->pp, .zero = zero,
-        .micro_batch = point->micro_batch, .micro_batches = point->micro_batches,
-        .schedule = space->schedule, .interleave = 1, .recompute = recompute,
+        .dp = point->dp,
+        .tp = point->tp,
+        .pp = point->pp,
+        .zero = zero,
+        .micro_batch = point->micro_batch,
+        .micro_batches = point->micro_batches,
+        .schedule = space->schedule,
+        .interleave = 1,
+        .recompute = recompute,
     };
 }
 
@@ -247,23 +263,30 @@ kp_status kp_space_refuse(const kp_search_request *request, uint32_t gpus, uint3
         kp_fail(err, KP_USAGE, "--tp %" PRIu32 " does not divide the GPUs of a node", g.tp);
         kp_hint(err, "tensor parallelism stays within a node");
     } else if (g.pp > max_stages) {
-        kp_fail(err, KP_USAGE, "--pp %" PRIu32 " is more than the %" PRIu32
-                " stages that the model can be cut into", g.pp, max_stages);
+        kp_fail(err, KP_USAGE,
+                "--pp %" PRIu32 " is more than the %" PRIu32
+                " stages that the model can be cut into",
+                g.pp, max_stages);
     } else if (dp == 0) {
         kp_fail(err, KP_USAGE, "no degrees multiply to %" PRIu32 " GPUs for target '%s'", gpus,
                 kp_target_names[request->training->target]);
         kp_hint(err, "take other GPUs with --nodes and --gpus-per-node, or --target any");
     } else if (fixed && batch / dp % fixed == 0) {
-        kp_fail(err, KP_USAGE, "the model fixes its batch to %" PRIu64
-                ", which no micro-batch of %" PRIu64 " samples on %" PRIu32 " GPUs has",
+        kp_fail(err, KP_USAGE,
+                "the model fixes its batch to %" PRIu64 ", which no micro-batch of %" PRIu64
+                " samples on %" PRIu32 " GPUs has",
                 fixed, batch, gpus);
     } else if (batch % dp == 0 && gpus > 1) {
-        kp_fail(err, KP_USAGE, "a batch of %" PRIu64 " cannot be divided over %" PRIu32
-                " GPUs: tensor parallelism divides no layer of this model", batch, gpus);
+        kp_fail(err, KP_USAGE,
+                "a batch of %" PRIu64 " cannot be divided over %" PRIu32
+                " GPUs: tensor parallelism divides no layer of this model",
+                batch, gpus);
         kp_hint(err, "--batch %" PRIu64 " can be divided so", kp_round_up(batch, gpus));
     } else {
-        kp_fail(err, KP_USAGE, "a batch of %" PRIu64 " cannot be divided over %" PRIu32
-                " GPUs: at least %" PRIu32 " replicas share it", batch, gpus, dp);
+        kp_fail(err, KP_USAGE,
+                "a batch of %" PRIu64 " cannot be divided over %" PRIu32 " GPUs: at least %" PRIu32
+                " replicas share it",
+                batch, gpus, dp);
         uint64_t unit = kp_mul_u64(dp, g.micro_batch ? g.micro_batch : fixed ? fixed : 1);
         kp_hint(err, "--batch %" PRIu64 " can be divided so", kp_round_up(batch, unit));
     }

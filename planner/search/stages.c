@@ -16,9 +16,9 @@ typedef struct solver {
     const kp_stage_task *task;
     uint32_t n, pp;
     double m;
-    double *sum_s;     /* n + 1: time of units [0, i) */
-    double *cross_s;   /* n + 1 */
-    uint32_t *lo_mem;  /* pp x (n + 1): from no unit before this one a stage up to i fits */
+    double *sum_s;    /* n + 1: time of units [0, i) */
+    double *cross_s;  /* n + 1 */
+    uint32_t *lo_mem; /* pp x (n + 1): from no unit before this one a stage up to i fits */
     const kp_costs *memory;
     kp_costs inner;    /* `memory` with borders that nothing crosses */
     bool limited;      /* some stage has a limit */
@@ -29,7 +29,7 @@ typedef struct solver {
     uint32_t *borders; /* pp + 1: of the last dynamic program */
     box boxes[BOXES_MAX];
     uint32_t n_boxes;
-    double closed_s;   /* least bound of boxes that were given up */
+    double closed_s; /* least bound of boxes that were given up */
 } solver;
 
 uint32_t kp_stages_in_flight(const kp_strategy *strategy, uint32_t stage)
@@ -93,7 +93,8 @@ static void memory_windows(solver *v)
             continue;
         }
         for (uint32_t i = 1; i <= v->n; i++) {
-            while (from < i && kp_costs_stage_bytes(&v->inner, from, i, in_flight) > v->task->limit_bytes[s])
+            while (from < i &&
+                   kp_costs_stage_bytes(&v->inner, from, i, in_flight) > v->task->limit_bytes[s])
                 from++;
             lo[i] = from;
         }
@@ -131,7 +132,8 @@ static uint32_t scan(const solver *v, uint32_t s, uint32_t lo, uint32_t i, doubl
     const double *before = v->f[s % 2];
     uint32_t best = KP_NO;
     for (uint32_t j = lo; j < i; j++) {
-        if (isinf(before[j]) || (best != KP_NO && value_at(v, before, j) >= value_at(v, before, best)))
+        if (isinf(before[j]) ||
+            (best != KP_NO && value_at(v, before, j) >= value_at(v, before, best)))
             continue;
         if (allowed(v, s, j, i, most_u)) best = j;
     }
@@ -191,8 +193,10 @@ static double box_bound(const solver *v, const box *b)
 static void box_push(solver *v, box b)
 {
     if (b.t1 > b.t2 || b.u1 > b.u2) return;
-    if (v->n_boxes == BOXES_MAX) v->closed_s = fmin(v->closed_s, box_bound(v, &b));
-    else v->boxes[v->n_boxes++] = b;
+    if (v->n_boxes == BOXES_MAX)
+        v->closed_s = fmin(v->closed_s, box_bound(v, &b));
+    else
+        v->boxes[v->n_boxes++] = b;
 }
 
 /* Takes the box with the least bound. */
@@ -223,8 +227,7 @@ static void split(solver *v, box b)
         u = fmax(u, tail_s(v->task, v->borders[s], v->borders[s + 1]));
     }
     double middle = b.t1 + (t - b.t1) / 2;
-    if (t > b.t1 && middle < below(t))
-        box_push(v, (box){b.t1, middle, b.u1, b.u2, b.least});
+    if (t > b.t1 && middle < below(t)) box_push(v, (box){b.t1, middle, b.u1, b.u2, b.least});
     if (t > b.t1) box_push(v, (box){fmin(middle, below(t)), below(t), b.u1, b.u2, b.least});
     if (u > b.u1) box_push(v, (box){fmax(t, b.t1), b.t2, b.u1, below(u), b.least});
 }
@@ -232,8 +235,11 @@ static void split(solver *v, box b)
 static kp_status solver_init(solver *v, const kp_stage_task *task, kp_arena *arena, kp_err *err)
 {
     size_t n = (size_t)task->costs->n_units + 1;
-    *v = (solver){.task = task, .n = task->costs->n_units, .pp = task->strategy->pp,
-                  .m = task->strategy->micro_batches, .closed_s = INFINITY};
+    *v = (solver){.task = task,
+                  .n = task->costs->n_units,
+                  .pp = task->strategy->pp,
+                  .m = task->strategy->micro_batches,
+                  .closed_s = INFINITY};
     v->sum_s = KP_NEW(arena, double, n);
     v->cross_s = KP_NEW(arena, double, n);
     v->lo_time = KP_NEW(arena, uint32_t, n);
@@ -295,8 +301,10 @@ static void search_boxes(solver *v, uint32_t *borders, kp_stage_answer *ret)
             best = seconds;
             take(v, borders, seconds, ret);
         }
-        if (box_bound(v, &b) >= best * enough) v->closed_s = fmin(v->closed_s, box_bound(v, &b));
-        else split(v, b);
+        if (box_bound(v, &b) >= best * enough)
+            v->closed_s = fmin(v->closed_s, box_bound(v, &b));
+        else
+            split(v, b);
     }
     for (uint32_t i = 0; i < v->n_boxes; i++)
         v->closed_s = fmin(v->closed_s, box_bound(v, &v->boxes[i]));
