@@ -156,16 +156,6 @@ void kp_test_forks(const kp_test_run *run, kp_arena *arena, kp_wire_run_result *
 
 /* ---- parts ---- */
 
-kp_shape kp_test_shape(const int64_t *dims)
-{
-    kp_shape shape = {0};
-    while (dims[shape.rank] > 0) {
-        shape.dim[shape.rank] = dims[shape.rank];
-        shape.rank++;
-    }
-    return shape;
-}
-
 uint32_t *kp_test_group(void)
 {
     static uint32_t ranks[KP_TEST_RANKS_MAX];

@@ -30,9 +30,12 @@ kp_status kp_test_threads(const kp_test_run *run, kp_arena *arena, kp_wire_run_r
 /* The same as forked processes on the CUDA executor with the stand-ins. */
 void kp_test_forks(const kp_test_run *run, kp_arena *arena, kp_wire_run_result *ret);
 
-/* A shape; dims end with 0. */
-kp_shape kp_test_shape(const int64_t *dims);
-#define DIMS(...) kp_test_shape((const int64_t[]){__VA_ARGS__, 0})
+/* A shape as an initialiser, and as a value. */
+#define DIMS(...)                                                                                  \
+    {                                                                                              \
+        .rank = sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t), .dim = { __VA_ARGS__ }   \
+    }
+#define SHAPE(...) ((kp_shape)DIMS(__VA_ARGS__))
 
 /* Ranks 0..n-1, for a group; constant memory. */
 uint32_t *kp_test_group(void);

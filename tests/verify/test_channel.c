@@ -187,58 +187,50 @@ typedef struct nonsense_row {
     const char *says;
 } nonsense_row;
 
+/* clang-format off */
+#define HEAD(...) {.magic = KP_FRAME_MAGIC, __VA_ARGS__}
+static const nonsense_row nonsense_rows[] = {
+    {"no frame",                 {.magic = 7},                                                         0, "no frame"},
+    {"a result",                 HEAD(.kind = KP_FRAME_RESULT),                                        0, "not for the hub"},
+    {"a part of nothing",        HEAD(.kind = KP_FRAME_PART, .n = 0),                                  0, "part of nothing"},
+    {"too many members",         HEAD(.kind = KP_FRAME_PART, .n = 4),                                  0, "part of nothing"},
+    {"another group, same key",  HEAD(.kind = KP_FRAME_PART, .key = 1, .n = 2, .index = 1),            0, "another list"},
+    {"an index twice",           HEAD(.kind = KP_FRAME_PART, .key = 1, .n = 3, .index = 0),            0, "another list"},
+    {"a part of another length", HEAD(.kind = KP_FRAME_PART, .key = 1, .n = 3, .index = 2, .len = 4),  4, "differ in length"},
+    {"half a frame, then none",  HEAD(.kind = KP_FRAME_PART, .key = 1, .n = 3, .index = 2, .len = 99), 4, "its connection closed"},
+    {"a reason to leave",        HEAD(.kind = KP_FRAME_LEAVE, .len = 4),                               4, "rank 2 on x: abcd"},
+};
+/* clang-format on */
+
+/* Plays rank 2 to a hub: hello, and then what the row says. */
+static int play(const char *meet, const nonsense_row *row)
+{
+    char bytes[100];
+    int fd = stranger(meet, bytes, frame(bytes, KP_FRAME_HELLO, 2, 8, "right\0x", 8));
+    kp_frame_wait(fd, POLLIN, kp_now_s() + 5);
+    recv(fd, bytes, sizeof(kp_frame_head), MSG_WAITALL); /* WELCOME */
+    memcpy(bytes, &row->head, sizeof(kp_frame_head));
+    memcpy(bytes + sizeof(kp_frame_head), "abcd", 4);
+    send(fd, bytes, sizeof(kp_frame_head) + row->len, MSG_NOSIGNAL);
+    if (row->len < row->head.len) shutdown(fd, SHUT_WR);
+    return fd;
+}
+
 Test(channel, nonsense_from_a_rank_breaks_the_run)
 {
-    static const nonsense_row rows[] = {
-        {"no frame", {.magic = 7}, 0, "no frame"},
-        {"a result", {.magic = KP_FRAME_MAGIC, .kind = KP_FRAME_RESULT}, 0, "not for the hub"},
-        {"a part of nothing",
-         {.magic = KP_FRAME_MAGIC, .kind = KP_FRAME_PART, .n = 0},
-         0,
-         "part of nothing"},
-        {"too many members",
-         {.magic = KP_FRAME_MAGIC, .kind = KP_FRAME_PART, .n = 4},
-         0,
-         "part of nothing"},
-        {"another group under the same key",
-         {.magic = KP_FRAME_MAGIC, .kind = KP_FRAME_PART, .key = 1, .n = 2, .index = 1},
-         0,
-         "another list"},
-        {"an index twice",
-         {.magic = KP_FRAME_MAGIC, .kind = KP_FRAME_PART, .key = 1, .n = 3, .index = 0},
-         0,
-         "another list"},
-        {"a part of another length",
-         {.magic = KP_FRAME_MAGIC, .kind = KP_FRAME_PART, .key = 1, .n = 3, .index = 2, .len = 4},
-         4,
-         "differ in length"},
-        {"half a frame",
-         {.magic = KP_FRAME_MAGIC, .kind = KP_FRAME_PART, .key = 1, .n = 3, .index = 2, .len = 100},
-         4,
-         "its connection closed"},
-        {"a reason to leave",
-         {.magic = KP_FRAME_MAGIC, .kind = KP_FRAME_LEAVE, .len = 4},
-         4,
-         "rank 2 on x: abcd"},
-    };
-    for (size_t i = 0; i < KP_LEN(rows); i++) {
-        char meet[80], bytes[100];
+    for (size_t i = 0; i < KP_LEN(nonsense_rows); i++) {
+        const nonsense_row *row = &nonsense_rows[i];
+        char meet[80];
         ranker rankers[RANKS];
         start(rankers, meet, 1, 2);
         rankers[2].config.deadline_s = 0; /* its place is taken by the test */
-        int fd = stranger(meet, bytes, frame(bytes, KP_FRAME_HELLO, 2, 8, "right\0x", 8));
         go(rankers);
-        kp_frame_wait(fd, POLLIN, kp_now_s() + 5);
-        recv(fd, bytes, sizeof(kp_frame_head), MSG_WAITALL); /* WELCOME */
-        memcpy(bytes, &rows[i].head, sizeof(kp_frame_head));
-        memcpy(bytes + sizeof(kp_frame_head), "abcd", 4);
-        send(fd, bytes, sizeof(kp_frame_head) + rows[i].len, MSG_NOSIGNAL);
-        if (i + 2 == KP_LEN(rows)) shutdown(fd, SHUT_WR);
+        int fd = play(meet, row);
         finish(rankers);
         close(fd);
         for (int k = 0; k < 2; k++)
-            cr_expect(rankers[k].status != KP_OK && strstr(rankers[k].err.msg, rows[i].says),
-                      "row %zu, %s, rank %d: '%s'", i, rows[i].what, k, rankers[k].err.msg);
+            cr_expect(rankers[k].status != KP_OK && strstr(rankers[k].err.msg, row->says),
+                      "row %zu, %s, rank %d: '%s'", i, row->what, k, rankers[k].err.msg);
     }
 }
 

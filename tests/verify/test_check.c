@@ -10,87 +10,50 @@ typedef struct layer {
     kp_check_spec spec;
 } layer;
 
-static size_t list_layers(layer *ret)
-{
-    layer all[] = {
-        {"dense, even",
-         {.op = KP_OP_MATMUL, .x = DIMS(8, 16), .w = DIMS(16, 24), .y = DIMS(8, 24)}},
-        {"dense, uneven",
-         {.op = KP_OP_MATMUL, .x = DIMS(7, 13), .w = DIMS(13, 11), .y = DIMS(7, 11)}},
-        {"dense, fewer samples than ranks",
-         {.op = KP_OP_MATMUL, .x = DIMS(2, 13), .w = DIMS(13, 3), .y = DIMS(2, 3)}},
-        {"dense over steps",
-         {.op = KP_OP_MATMUL, .x = DIMS(4, 5, 12), .w = DIMS(12, 8), .y = DIMS(4, 5, 8)}},
-        {"projection to heads",
-         {.op = KP_OP_MATMUL, .x = DIMS(4, 5, 12), .w = DIMS(12, 6, 3), .y = DIMS(4, 5, 6, 3)}},
-        {"projection of heads",
-         {.op = KP_OP_MATMUL, .x = DIMS(4, 5, 6, 3), .w = DIMS(6, 3, 12), .y = DIMS(4, 5, 12)}},
-        {"tied table", {.op = KP_OP_MATMUL, .x = DIMS(4, 12), .w = DIMS(30, 12), .y = DIMS(4, 30)}},
-        {"conv2d valid",
-         {.op = KP_OP_CONV,
-          .x = DIMS(4, 7, 6, 8),
-          .w = DIMS(3, 3, 8, 12),
-          .y = DIMS(4, 5, 4, 12),
-          .kernel = {3, 3},
-          .strides = {1, 1}}},
-        {"conv2d same, strides, uneven",
-         {.op = KP_OP_CONV,
-          .x = DIMS(5, 7, 8, 5),
-          .w = DIMS(3, 2, 5, 7),
-          .y = DIMS(5, 4, 3, 7),
-          .kernel = {3, 2},
-          .strides = {2, 3},
-          .same_padding = true}},
-        {"conv2d channels first",
-         {.op = KP_OP_CONV,
-          .x = DIMS(4, 8, 7, 6),
-          .w = DIMS(3, 3, 8, 9),
-          .y = DIMS(4, 9, 5, 4),
-          .kernel = {3, 3},
-          .strides = {1, 1},
-          .channels_first = true}},
-        {"conv2d groups",
-         {.op = KP_OP_CONV,
-          .x = DIMS(4, 5, 5, 6),
-          .w = DIMS(3, 3, 2, 12),
-          .y = DIMS(4, 5, 5, 12),
-          .kernel = {3, 3},
-          .strides = {1, 1},
-          .groups = 3,
-          .same_padding = true}},
-        {"conv1d dilated",
-         {.op = KP_OP_CONV,
-          .x = DIMS(4, 11, 6),
-          .w = DIMS(3, 6, 5),
-          .y = DIMS(4, 7, 5),
-          .kernel = {3},
-          .strides = {1},
-          .dilation = {2}}},
-        {"conv3d",
-         {.op = KP_OP_CONV,
-          .x = DIMS(2, 4, 5, 3, 4),
-          .w = DIMS(2, 3, 1, 4, 6),
-          .y = DIMS(2, 3, 3, 3, 6),
-          .kernel = {2, 3, 1},
-          .strides = {1, 1, 1}}},
-        {"embedding",
-         {.op = KP_OP_GATHER, .x = DIMS(6, 5), .w = DIMS(37, 10), .y = DIMS(6, 5, 10)}},
-        {"embedding of one index",
-         {.op = KP_OP_GATHER, .x = DIMS(9), .w = DIMS(8, 4), .y = DIMS(9, 4)}},
-        {"bias", {.op = KP_OP_BIAS_ADD, .x = DIMS(6, 5, 7), .w = DIMS(7), .y = DIMS(6, 5, 7)}},
-        {"bias channels first",
-         {.op = KP_OP_BIAS_ADD,
-          .x = DIMS(6, 8, 5, 2),
-          .w = DIMS(8),
-          .y = DIMS(6, 8, 5, 2),
-          .channels_first = true}},
-        {"bias of heads",
-         {.op = KP_OP_BIAS_ADD, .x = DIMS(6, 5, 4, 3), .w = DIMS(4, 3), .y = DIMS(6, 5, 4, 3)}},
-        {"relu", {.op = KP_OP_RELU, .x = DIMS(6, 5, 7), .y = DIMS(6, 5, 7)}},
-    };
-    memcpy(ret, all, sizeof(all));
-    return KP_LEN(all);
-}
+/* clang-format off */
+static const layer layers[] = {
+    {"dense, even", {.op = KP_OP_MATMUL, .x = DIMS(8, 16), .w = DIMS(16, 24), .y = DIMS(8, 24)}},
+    {"dense, uneven", {.op = KP_OP_MATMUL, .x = DIMS(7, 13), .w = DIMS(13, 11), .y = DIMS(7, 11)}},
+    {"dense, fewer samples than ranks",
+     {.op = KP_OP_MATMUL, .x = DIMS(2, 13), .w = DIMS(13, 3), .y = DIMS(2, 3)}},
+    {"dense over steps",
+     {.op = KP_OP_MATMUL, .x = DIMS(4, 5, 12), .w = DIMS(12, 8), .y = DIMS(4, 5, 8)}},
+    {"projection to heads",
+     {.op = KP_OP_MATMUL, .x = DIMS(4, 5, 12), .w = DIMS(12, 6, 3), .y = DIMS(4, 5, 6, 3)}},
+    {"projection of heads",
+     {.op = KP_OP_MATMUL, .x = DIMS(4, 5, 6, 3), .w = DIMS(6, 3, 12), .y = DIMS(4, 5, 12)}},
+    {"tied table", {.op = KP_OP_MATMUL, .x = DIMS(4, 12), .w = DIMS(30, 12), .y = DIMS(4, 30)}},
+    {"conv2d valid",
+     {.op = KP_OP_CONV, .x = DIMS(4, 7, 6, 8), .w = DIMS(3, 3, 8, 12), .y = DIMS(4, 5, 4, 12),
+      .kernel = {3, 3}, .strides = {1, 1}}},
+    {"conv2d same, strides, uneven",
+     {.op = KP_OP_CONV, .x = DIMS(5, 7, 8, 5), .w = DIMS(3, 2, 5, 7), .y = DIMS(5, 4, 3, 7),
+      .kernel = {3, 2}, .strides = {2, 3}, .same_padding = true}},
+    {"conv2d channels first",
+     {.op = KP_OP_CONV, .x = DIMS(4, 8, 7, 6), .w = DIMS(3, 3, 8, 9), .y = DIMS(4, 9, 5, 4),
+      .kernel = {3, 3}, .strides = {1, 1}, .channels_first = true}},
+    {"conv2d groups",
+     {.op = KP_OP_CONV, .x = DIMS(4, 5, 5, 6), .w = DIMS(3, 3, 2, 12), .y = DIMS(4, 5, 5, 12),
+      .kernel = {3, 3}, .strides = {1, 1}, .groups = 3, .same_padding = true}},
+    {"conv1d dilated",
+     {.op = KP_OP_CONV, .x = DIMS(4, 11, 6), .w = DIMS(3, 6, 5), .y = DIMS(4, 7, 5),
+      .kernel = {3}, .strides = {1}, .dilation = {2}}},
+    {"conv3d",
+     {.op = KP_OP_CONV, .x = DIMS(2, 4, 5, 3, 4), .w = DIMS(2, 3, 1, 4, 6),
+      .y = DIMS(2, 3, 3, 3, 6), .kernel = {2, 3, 1}, .strides = {1, 1, 1}}},
+    {"embedding",
+     {.op = KP_OP_GATHER, .x = DIMS(6, 5), .w = DIMS(37, 10), .y = DIMS(6, 5, 10)}},
+    {"embedding of one index",
+     {.op = KP_OP_GATHER, .x = DIMS(9), .w = DIMS(8, 4), .y = DIMS(9, 4)}},
+    {"bias", {.op = KP_OP_BIAS_ADD, .x = DIMS(6, 5, 7), .w = DIMS(7), .y = DIMS(6, 5, 7)}},
+    {"bias channels first",
+     {.op = KP_OP_BIAS_ADD, .x = DIMS(6, 8, 5, 2), .w = DIMS(8), .y = DIMS(6, 8, 5, 2),
+      .channels_first = true}},
+    {"bias of heads",
+     {.op = KP_OP_BIAS_ADD, .x = DIMS(6, 5, 4, 3), .w = DIMS(4, 3), .y = DIMS(6, 5, 4, 3)}},
+    {"relu", {.op = KP_OP_RELU, .x = DIMS(6, 5, 7), .y = DIMS(6, 5, 7)}},
+};
+/* clang-format on */
 
 /* All cuts of a layer that the table has, as specs of one run. */
 static uint32_t all_cuts(const layer *of, uint32_t ranks, kp_check_spec *ret)
@@ -110,12 +73,11 @@ static uint32_t all_cuts(const layer *of, uint32_t ranks, kp_check_spec *ret)
 
 Test(check, every_cut_is_the_layer)
 {
-    layer layers[32];
-    size_t n = list_layers(layers);
     for (uint32_t ranks = 1; ranks <= 4; ranks++) {
         kp_check_spec specs[32 * 8];
         uint32_t n_specs = 0;
-        for (size_t i = 0; i < n; i++) n_specs += all_cuts(&layers[i], ranks, specs + n_specs);
+        for (size_t i = 0; i < KP_LEN(layers); i++)
+            n_specs += all_cuts(&layers[i], ranks, specs + n_specs);
         kp_arena arena;
         kp_arena_init(&arena, 0);
         kp_wire_run_result result;

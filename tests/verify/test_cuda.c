@@ -51,7 +51,7 @@ Test(cuda, every_cut_of_a_dense_layer)
         specs[n] = dense(KP_CUT_BATCH, ranks, 4, 4, 4);
         specs[n].op = KP_OP_RELU;
         specs[n].w = (kp_shape){0};
-        specs[n++].y = DIMS(4, 4);
+        specs[n++].y = SHAPE(4, 4);
         kp_arena arena;
         kp_arena_init(&arena, 0);
         kp_test_run run = {.specs = specs, .n_specs = n, .n_ranks = ranks};

@@ -11,69 +11,45 @@ typedef struct form_row {
     kp_status status;
 } form_row;
 
+/* clang-format off */
+static const form_row form_rows[] = {
+    {"dense", {.op = KP_OP_MATMUL, .x = DIMS(2, 3), .w = DIMS(3, 4), .y = DIMS(2, 4)}, KP_OK},
+    {"the weight does not fit", {.op = KP_OP_MATMUL, .x = DIMS(2, 3), .w = DIMS(5, 4), .y = DIMS(2, 4)},
+     KP_UNSUPPORTED},
+    {"rows differ", {.op = KP_OP_MATMUL, .x = DIMS(2, 3), .w = DIMS(3, 4), .y = DIMS(3, 4)}, KP_UNSUPPORTED},
+    {"an open dimension",
+     {.op = KP_OP_MATMUL, .x = {.rank = 2, .dim = {2, KP_DIM_OPEN}}, .w = DIMS(3, 4), .y = DIMS(2, 4)},
+     KP_UNSUPPORTED},
+    {"a scalar", {.op = KP_OP_MATMUL, .w = DIMS(3, 4), .y = DIMS(2, 4)}, KP_UNSUPPORTED},
+    {"a size beyond all", {.op = KP_OP_RELU, .x = DIMS(KP_DIM_MAX, KP_DIM_MAX), .y = DIMS(KP_DIM_MAX, KP_DIM_MAX)},
+     KP_UNSUPPORTED},
+    {"conv of another size",
+     {.op = KP_OP_CONV, .x = DIMS(1, 5, 5, 2), .w = DIMS(3, 3, 2, 4), .y = DIMS(1, 4, 4, 4), .kernel = {3, 3}},
+     KP_UNSUPPORTED},
+    {"conv whose kernel is not the weight's",
+     {.op = KP_OP_CONV, .x = DIMS(1, 5, 5, 2), .w = DIMS(3, 3, 2, 4), .y = DIMS(1, 3, 3, 4), .kernel = {2, 3}},
+     KP_UNSUPPORTED},
+    {"groups that do not divide",
+     {.op = KP_OP_CONV, .x = DIMS(1, 5, 5, 6), .w = DIMS(3, 3, 2, 4), .y = DIMS(1, 3, 3, 4), .kernel = {3, 3},
+      .groups = 3}, KP_UNSUPPORTED},
+    {"a window larger than the input",
+     {.op = KP_OP_CONV, .x = DIMS(1, 2, 2, 2), .w = DIMS(3, 3, 2, 4), .y = DIMS(1, 1, 1, 4), .kernel = {3, 3}},
+     KP_UNSUPPORTED},
+    {"gather of another width", {.op = KP_OP_GATHER, .x = DIMS(2, 3), .w = DIMS(9, 4), .y = DIMS(2, 3, 5)},
+     KP_UNSUPPORTED},
+    {"bias of another length", {.op = KP_OP_BIAS_ADD, .x = DIMS(2, 3), .w = DIMS(2), .y = DIMS(2, 3)}, KP_UNSUPPORTED},
+    {"softmax", {.op = KP_OP_SOFTMAX, .x = DIMS(2, 3), .y = DIMS(2, 3)}, KP_UNSUPPORTED},
+    {"no op", {.op = KP_OP_COUNT, .x = DIMS(2, 3), .y = DIMS(2, 3)}, KP_UNSUPPORTED},
+};
+/* clang-format on */
+
 Test(problem, only_shapes_with_a_form)
 {
-    const form_row rows[] = {
-        {"dense", {.op = KP_OP_MATMUL, .x = DIMS(2, 3), .w = DIMS(3, 4), .y = DIMS(2, 4)}, KP_OK},
-        {"the weight does not fit",
-         {.op = KP_OP_MATMUL, .x = DIMS(2, 3), .w = DIMS(5, 4), .y = DIMS(2, 4)},
-         KP_UNSUPPORTED},
-        {"rows differ",
-         {.op = KP_OP_MATMUL, .x = DIMS(2, 3), .w = DIMS(3, 4), .y = DIMS(3, 4)},
-         KP_UNSUPPORTED},
-        {"an open dimension",
-         {.op = KP_OP_MATMUL,
-          .x = {.rank = 2, .dim = {2, KP_DIM_OPEN}},
-          .w = DIMS(3, 4),
-          .y = DIMS(2, 4)},
-         KP_UNSUPPORTED},
-        {"a scalar", {.op = KP_OP_MATMUL, .w = DIMS(3, 4), .y = DIMS(2, 4)}, KP_UNSUPPORTED},
-        {"a size beyond all",
-         {.op = KP_OP_RELU, .x = DIMS(KP_DIM_MAX, KP_DIM_MAX), .y = DIMS(KP_DIM_MAX, KP_DIM_MAX)},
-         KP_UNSUPPORTED},
-        {"conv of another size",
-         {.op = KP_OP_CONV,
-          .x = DIMS(1, 5, 5, 2),
-          .w = DIMS(3, 3, 2, 4),
-          .y = DIMS(1, 4, 4, 4),
-          .kernel = {3, 3}},
-         KP_UNSUPPORTED},
-        {"conv whose kernel is not the weight's",
-         {.op = KP_OP_CONV,
-          .x = DIMS(1, 5, 5, 2),
-          .w = DIMS(3, 3, 2, 4),
-          .y = DIMS(1, 3, 3, 4),
-          .kernel = {2, 3}},
-         KP_UNSUPPORTED},
-        {"groups that do not divide",
-         {.op = KP_OP_CONV,
-          .x = DIMS(1, 5, 5, 6),
-          .w = DIMS(3, 3, 2, 4),
-          .y = DIMS(1, 3, 3, 4),
-          .kernel = {3, 3},
-          .groups = 3},
-         KP_UNSUPPORTED},
-        {"a window larger than the input",
-         {.op = KP_OP_CONV,
-          .x = DIMS(1, 2, 2, 2),
-          .w = DIMS(3, 3, 2, 4),
-          .y = DIMS(1, 1, 1, 4),
-          .kernel = {3, 3}},
-         KP_UNSUPPORTED},
-        {"gather of another width",
-         {.op = KP_OP_GATHER, .x = DIMS(2, 3), .w = DIMS(9, 4), .y = DIMS(2, 3, 5)},
-         KP_UNSUPPORTED},
-        {"bias of another length",
-         {.op = KP_OP_BIAS_ADD, .x = DIMS(2, 3), .w = DIMS(2), .y = DIMS(2, 3)},
-         KP_UNSUPPORTED},
-        {"softmax", {.op = KP_OP_SOFTMAX, .x = DIMS(2, 3), .y = DIMS(2, 3)}, KP_UNSUPPORTED},
-        {"no op", {.op = KP_OP_COUNT, .x = DIMS(2, 3), .y = DIMS(2, 3)}, KP_UNSUPPORTED},
-    };
-    for (size_t i = 0; i < KP_LEN(rows); i++) {
+    for (size_t i = 0; i < KP_LEN(form_rows); i++) {
         kp_problem p;
         kp_err err = {0};
-        cr_expect(kp_problem_make(&rows[i].spec, &p, &err) == rows[i].status, "row %zu, %s: %s", i,
-                  rows[i].what, err.msg);
+        cr_expect(kp_problem_make(&form_rows[i].spec, &p, &err) == form_rows[i].status,
+                  "row %zu, %s: %s", i, form_rows[i].what, err.msg);
     }
 }
 
@@ -93,90 +69,57 @@ static void expect_same_class(const char *what, int64_t full, int64_t now, uint3
               (long long)full, (long long)now, ranks);
 }
 
+/* clang-format off */
+static const kp_check_spec large_specs[] = {
+    {.layer = "dense", .op = KP_OP_MATMUL, .x = DIMS(1030, 4096), .w = DIMS(4096, 1000), .y = DIMS(1030, 1000)},
+    {.layer = "heads", .op = KP_OP_MATMUL, .x = DIMS(8, 512, 768), .w = DIMS(768, 12, 64),
+     .y = DIMS(8, 512, 12, 64)},
+    {.layer = "conv", .op = KP_OP_CONV, .x = DIMS(37, 224, 224, 65), .w = DIMS(7, 7, 65, 130),
+     .y = DIMS(37, 112, 112, 130), .kernel = {7, 7}, .strides = {2, 2}, .same_padding = true},
+    {.layer = "a group a channel", .op = KP_OP_CONV, .x = DIMS(64, 56, 56, 768), .w = DIMS(7, 7, 1, 768),
+     .y = DIMS(64, 56, 56, 768), .kernel = {7, 7}, .groups = 768, .same_padding = true},
+    {.layer = "groups", .op = KP_OP_CONV, .x = DIMS(64, 28, 28, 512), .w = DIMS(3, 3, 16, 1024),
+     .y = DIMS(64, 28, 28, 1024), .kernel = {3, 3}, .groups = 32, .same_padding = true},
+    {.layer = "embedding", .op = KP_OP_GATHER, .x = DIMS(64, 512), .w = DIMS(50257, 1025),
+     .y = DIMS(64, 512, 1025)},
+    {.layer = "bias", .op = KP_OP_BIAS_ADD, .x = DIMS(33, 100, 100, 515), .w = DIMS(515), .y = DIMS(33, 100, 100, 515)},
+};
+/* clang-format on */
+
+/* Reduces one layer under one row for so many ranks. */
+static void expect_reduced(const kp_check_spec *spec, const kp_shard_row *row, uint32_t ranks)
+{
+    kp_problem full, p;
+    kp_shape y;
+    kp_err err = {0};
+    cr_assert(kp_problem_make(spec, &full, &err) == KP_OK, "%s: %s", spec->layer, err.msg);
+    p = full;
+    cr_expect(!kp_problem_reduce(&p, row, ranks, 0) && kp_problem_equal(&p, &full));
+    cr_expect(kp_problem_reduce(&p, row, ranks, 4096));
+    if (row->x == KP_LAYOUT_BATCH) expect_same_class("batch", full.x.dim[0], p.x.dim[0], ranks);
+    if (row->x == KP_LAYOUT_CHANNEL)
+        expect_same_class("in", full.x.dim[p.x_channel], p.x.dim[p.x_channel], ranks);
+    if (row->y_local == KP_LAYOUT_CHANNEL)
+        expect_same_class("out", full.y.dim[p.y_channel], p.y.dim[p.y_channel], ranks);
+    if (row->weight_axis == KP_AXIS_ROWS)
+        expect_same_class("rows", full.w.dim[0], p.w.dim[0], ranks);
+    cr_expect(kp_problem_output(&p, p.x, p.w, &y, &err) == KP_OK && kp_shape_equal(y, p.y),
+              "%s: %s", spec->layer, err.msg);
+    cr_expect(memcmp(p.kernel, full.kernel, sizeof(p.kernel)) == 0 && p.groups <= full.groups &&
+              (p.groups > 1) == (full.groups > 1));
+    uint64_t limit = ranks > 8 || p.groups > 1 ? 100000 : 4096;
+    cr_expect(largest(&p) <= limit, "%s, %s, %u ranks: %llu elements", spec->layer,
+              kp_cut_names[row->cut], ranks, (unsigned long long)largest(&p));
+}
+
 Test(problem, reduction_keeps_degree_and_remainder)
 {
-    const kp_check_spec specs[] = {
-        {.layer = "dense",
-         .op = KP_OP_MATMUL,
-         .x = DIMS(1030, 4096),
-         .w = DIMS(4096, 1000),
-         .y = DIMS(1030, 1000)},
-        {.layer = "heads",
-         .op = KP_OP_MATMUL,
-         .x = DIMS(8, 512, 768),
-         .w = DIMS(768, 12, 64),
-         .y = DIMS(8, 512, 12, 64)},
-        {.layer = "conv",
-         .op = KP_OP_CONV,
-         .x = DIMS(37, 224, 224, 65),
-         .w = DIMS(7, 7, 65, 130),
-         .y = DIMS(37, 112, 112, 130),
-         .kernel = {7, 7},
-         .strides = {2, 2},
-         .same_padding = true},
-        {.layer = "a group a channel",
-         .op = KP_OP_CONV,
-         .x = DIMS(64, 56, 56, 768),
-         .w = DIMS(7, 7, 1, 768),
-         .y = DIMS(64, 56, 56, 768),
-         .kernel = {7, 7},
-         .groups = 768,
-         .same_padding = true},
-        {.layer = "groups",
-         .op = KP_OP_CONV,
-         .x = DIMS(64, 28, 28, 512),
-         .w = DIMS(3, 3, 16, 1024),
-         .y = DIMS(64, 28, 28, 1024),
-         .kernel = {3, 3},
-         .groups = 32,
-         .same_padding = true},
-        {.layer = "embedding",
-         .op = KP_OP_GATHER,
-         .x = DIMS(64, 512),
-         .w = DIMS(50257, 1025),
-         .y = DIMS(64, 512, 1025)},
-        {.layer = "bias",
-         .op = KP_OP_BIAS_ADD,
-         .x = DIMS(33, 100, 100, 515),
-         .w = DIMS(515),
-         .y = DIMS(33, 100, 100, 515)},
-    };
-    for (size_t i = 0; i < KP_LEN(specs); i++)
+    static const uint32_t ranks[] = {1, 2, 3, 4, 7, 8, 17, 32};
+    for (size_t i = 0; i < KP_LEN(large_specs); i++)
         for (size_t r = 0; r < kp_shard_n_rows; r++)
-            for (uint32_t ranks = 1; ranks <= 32; ranks = ranks * 2 + (ranks == 8)) {
-                const kp_shard_row *row = &kp_shard_rows[r];
-                if (row->op != specs[i].op) continue;
-                kp_problem full, p;
-                kp_err err = {0};
-                cr_assert(kp_problem_make(&specs[i], &full, &err) == KP_OK, "%s: %s",
-                          specs[i].layer, err.msg);
-                p = full;
-                cr_expect(kp_problem_reduce(&p, row, ranks, 4096));
-                if (row->x == KP_LAYOUT_BATCH)
-                    expect_same_class("batch", full.x.dim[0], p.x.dim[0], ranks);
-                if (row->x == KP_LAYOUT_CHANNEL)
-                    expect_same_class("channels in", full.x.dim[p.x_channel], p.x.dim[p.x_channel],
-                                      ranks);
-                if (row->y_local == KP_LAYOUT_CHANNEL)
-                    expect_same_class("channels out", full.y.dim[p.y_channel], p.y.dim[p.y_channel],
-                                      ranks);
-                if (row->weight_axis == KP_AXIS_ROWS)
-                    expect_same_class("rows", full.w.dim[0], p.w.dim[0], ranks);
-                kp_shape y;
-                cr_expect(kp_problem_output(&p, p.x, p.w, &y, &err) == KP_OK &&
-                              kp_shape_equal(y, p.y),
-                          "%s: %s", specs[i].layer, err.msg);
-                cr_expect(memcmp(p.kernel, full.kernel, sizeof(p.kernel)) == 0 &&
-                          p.groups <= full.groups && (p.groups > 1) == (full.groups > 1));
-                cr_expect(largest(&p) <= 4096 || ranks > 8 || p.groups > 1,
-                          "%s, %s, %u ranks: %llu elements", specs[i].layer, kp_cut_names[row->cut],
-                          ranks, (unsigned long long)largest(&p));
-                cr_expect(largest(&p) <= 100000, "%s: %llu", specs[i].layer,
-                          (unsigned long long)largest(&p));
-                kp_problem same = full;
-                cr_expect(!kp_problem_reduce(&same, row, ranks, 0) &&
-                          kp_problem_equal(&same, &full));
-            }
+            for (size_t n = 0; n < KP_LEN(ranks); n++)
+                if (kp_shard_rows[r].op == large_specs[i].op)
+                    expect_reduced(&large_specs[i], &kp_shard_rows[r], ranks[n]);
 }
 
 Test(problem, numbers_are_small_integers_of_seed_and_place)

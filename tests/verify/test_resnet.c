@@ -29,15 +29,15 @@ static void conv(list *l, int64_t size, int64_t in, int64_t out, uint32_t kernel
 {
     int64_t to = (size + stride - 1) / stride;
     kp_check_spec *s = add(l, KP_OP_CONV, cut, ranks);
-    s->x = DIMS(BATCH, size, size, in), s->w = DIMS(kernel, kernel, in, out),
-    s->y = DIMS(BATCH, to, to, out);
+    s->x = SHAPE(BATCH, size, size, in), s->w = SHAPE(kernel, kernel, in, out),
+    s->y = SHAPE(BATCH, to, to, out);
     s->kernel[0] = s->kernel[1] = kernel, s->strides[0] = s->strides[1] = stride;
     s->same_padding = true;
     if (cut != KP_CUT_BATCH && cut != KP_CUT_COLUMN) return;
     s = add(l, KP_OP_BIAS_ADD, cut, ranks);
-    s->x = s->y = DIMS(BATCH, to, to, out), s->w = DIMS(out);
+    s->x = s->y = SHAPE(BATCH, to, to, out), s->w = SHAPE(out);
     s = add(l, KP_OP_RELU, cut, ranks);
-    s->x = s->y = DIMS(BATCH, to, to, out);
+    s->x = s->y = SHAPE(BATCH, to, to, out);
 }
 
 static void resnet50(list *l)
@@ -56,7 +56,7 @@ static void resnet50(list *l)
         conv(l, size, mid, mid * 4, 1, 1, KP_CUT_ROW, 8);
     }
     kp_check_spec *s = add(l, KP_OP_MATMUL, KP_CUT_COLUMN_GATHER, 8);
-    s->x = DIMS(BATCH, 2048), s->w = DIMS(2048, 1000), s->y = DIMS(BATCH, 1000);
+    s->x = SHAPE(BATCH, 2048), s->w = SHAPE(2048, 1000), s->y = SHAPE(BATCH, 1000);
 }
 
 Test(resnet, on_32_ranks_within_20_s)

@@ -81,7 +81,8 @@ Test(runs, a_lost_or_silent_rank_is_inconclusive)
                   first);
         cr_expect(second && strstr(second, row->second_says), "row %zu, %s: '%s'", i, row->what,
                   second);
-        cr_expect(kp_test_count(&agents.results[0], KP_CHECK_OK) < 400, "row %zu: %s", i, row->what);
+        cr_expect(kp_test_count(&agents.results[0], KP_CHECK_OK) < 400, "row %zu: %s", i,
+                  row->what);
         cr_expect(kp_test_count(&agents.results[0], KP_CHECK_FAILED) == 0, "row %zu", i);
         kp_test_agents_close(&agents);
     }

@@ -13,18 +13,18 @@ static kp_check_spec spec_of(kp_op op, kp_cut cut, bool even, uint32_t ranks)
         .layer = "layer", .op = op, .cut = cut, .ranks = kp_test_group(), .n_ranks = ranks};
     switch (op) {
     case KP_OP_MATMUL:
-        s.x = DIMS(b, in), s.w = DIMS(in, out), s.y = DIMS(b, out);
+        s.x = SHAPE(b, in), s.w = SHAPE(in, out), s.y = SHAPE(b, out);
         break;
     case KP_OP_CONV:
-        s.x = DIMS(b, 5, 4, in), s.w = DIMS(2, 2, in, out), s.y = DIMS(b, 4, 3, out);
+        s.x = SHAPE(b, 5, 4, in), s.w = SHAPE(2, 2, in, out), s.y = SHAPE(b, 4, 3, out);
         s.kernel[0] = s.kernel[1] = 2;
         break;
     case KP_OP_GATHER:
-        s.x = DIMS(b, 5), s.w = DIMS(2 * in, out), s.y = DIMS(b, 5, out);
+        s.x = SHAPE(b, 5), s.w = SHAPE(2 * in, out), s.y = SHAPE(b, 5, out);
         break;
     default:
-        s.x = s.y = DIMS(b, 2, out);
-        if (op == KP_OP_BIAS_ADD) s.w = DIMS(out);
+        s.x = s.y = SHAPE(b, 2, out);
+        if (op == KP_OP_BIAS_ADD) s.w = SHAPE(out);
         break;
     }
     return s;
