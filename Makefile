@@ -72,7 +72,7 @@ test_obj = $(patsubst %.c,$(B)/obj/%.o,$(wildcard tests/$(1)/*.c))
 $(TEST_BINS): $(B)/test_%: $$(call test_obj,$$*) $(TEST_LIB_OBJ) $(LIB)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -rdynamic -o $@ $(filter %.o,$^) $(LIB) -lcriterion $(LDLIBS)
-$(B)/standin/%.so: tests/standin/%.c $(wildcard tests/standin/*.h)
+$(B)/standin/%.so: tests/standin/%.c $(wildcard tests/standin/*.h agent/*/*_api.h)
 	$(call say,SO,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(filter-out -MMD -MP,$(CFLAGS)) -fPIC -shared -o $@ $< -pthread -lm
 	$(Q)for v in .1 .2 .12 .13; do ln -sf $(@F) $@$$v; done
