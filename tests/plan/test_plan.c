@@ -97,6 +97,7 @@ BREAK(cut_row, f->cuts[1].cut = KP_CUT_ROW)
 BREAK(cut_batch, f->cuts[1].cut = KP_CUT_BATCH)
 BREAK(cut_collective, f->cuts[0].collective_backward = KP_COLL_ALL_GATHER)
 BREAK(cut_none, f->cuts[2].collective_forward = KP_COLL_ALL_REDUCE)
+BREAK(cut_heads, (f->cuts[0].cut = KP_CUT_HEADS, f->cuts[0].collective_backward = KP_COLL_ALL_GATHER))
 BREAK(cut_axis, f->axes[0] = KP_RANK_MAX)
 BREAK(rank_order, (f->ranks[1].rank = 2, f->ranks[2].rank = 1))
 BREAK(rank_tp, f->ranks[1].tp_rank = 0)
@@ -135,7 +136,7 @@ static const struct {
     {"stage 1's peak", break_stage_peak}, {"have 3 layers of 4", break_stage_missing},
     {"layer 'norm' is there twice", break_layer_twice}, {"'dense_1' has a cut without a row", break_cut_row},
     {"'dense_1' has a cut without a row", break_cut_batch}, {"'dense' has a cut without a row", break_cut_collective},
-    {"not cut and has a collective", break_cut_none}, {"divided on axis 8", break_cut_axis},
+    {"'dense' has a cut without a row", break_cut_heads}, {"not cut and has a collective", break_cut_none}, {"divided on axis 8", break_cut_axis},
     {"stands in place 1", break_rank_order}, {"rank 1 is stage 0", break_rank_tp},
     {"rank 2 is stage 0", break_rank_dp}, {"rank 7 is stage 0", break_rank_stage},
     {"GPU 'GPU-0' has two ranks", break_gpu_twice}, {"'node0/gpu0' has two ranks", break_place_twice},
