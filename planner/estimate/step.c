@@ -11,6 +11,8 @@
  * backward pass that can hide it. */
 #define EXPOSED_LEAST 0.1
 #define HIDING        0.8
+/* What the kernels of ZeRO 3's collectives take from computing while they overlap with it. */
+#define CONTENTION 0.03
 /* How far a step time may be off, either way, as a share: what the formulas reached on published
  * runs (mean error 5 to 12 %). */
 #define TIME_ERROR 0.15
@@ -71,8 +73,9 @@ static double sync_s(const kp_costs *c, uint32_t from, uint32_t to, const kp_str
     if (s->dp < 2) return 0;
     if (s->zero == 3)
         return s->micro_batches *
-               fmax(EXPOSED_LEAST * (scatter + 2 * gather),
-                    scatter + 2 * gather - HIDING * kp_costs_stage_s(c, from, to));
+               (fmax(EXPOSED_LEAST * (scatter + 2 * gather),
+                     scatter + 2 * gather - HIDING * kp_costs_stage_s(c, from, to)) +
+                CONTENTION * kp_costs_stage_s(c, from, to));
     double d = s->zero ? scatter : kp_coll_time_s(KP_COLL_ALL_REDUCE, s->dp, s->tp, bytes, cluster);
     return fmax(EXPOSED_LEAST * d, d - HIDING * backward) + (s->zero ? gather : 0);
 }
