@@ -9,8 +9,9 @@
 
 #include "proto/gpus.h"
 
-#define KP_GPU_DEFAULT "T4-16GB" /* without --gpu and --memory; speeds of a card that no row has   \
-                                  */
+#define KP_GPU_DEFAULT                                                                             \
+    "T4-16GB" /* without --gpu and --memory; speeds of a card that no row has                      \
+               */
 
 /* One card as the estimate sees it. */
 typedef struct kp_device {

@@ -94,7 +94,7 @@ static const kp_keep_rule tf_acts[KP_ACT_COUNT] = {
 };
 
 static const kp_profile xla = {
-    .xla = true, .grads_f32 = true, .copies_f32 = true, .loss_kept = 0, .prefetch = true,
+    .xla = true, .grads_f32 = true, .casts_kernels = true, .loss_kept = 0, .prefetch = true,
     .products_space = true, .space_bytes = 32 * MIB, .space_9_bytes = 32 * MIB, .space_count = 1,
     .conv_bytes = 64 * MIB, .conv_high_bytes = 1024 * MIB,
     .runtime_bytes = 500 * MIB, .runtime_low_bytes = 300 * MIB, .runtime_high_bytes = 900 * MIB,
@@ -103,7 +103,7 @@ static const kp_profile xla = {
     .source = "buffer assignments of XLA:GPU (jaxlib 0.10, Keras 3.15) for an H100",
 };
 static const kp_profile keras_tf = {
-    .xla = true, .grads_f32 = true, .copies_f32 = true, .loss_kept = 0, .prefetch = false,
+    .xla = true, .grads_f32 = true, .casts_kernels = true, .loss_kept = 0, .prefetch = false,
     .products_space = true, .space_bytes = 32 * MIB, .space_9_bytes = 32 * MIB, .space_count = 1,
     .conv_bytes = 64 * MIB, .conv_high_bytes = 1024 * MIB,
     .runtime_bytes = 500 * MIB, .runtime_low_bytes = 264 * MIB, .runtime_high_bytes = 900 * MIB,
@@ -112,7 +112,7 @@ static const kp_profile keras_tf = {
     .source = "XLA:GPU buffer assignments; context: TF on T4 and P100, 264 to 375 MiB before use",
 };
 static const kp_profile tf_graph = {
-    .grads_f32 = true, .copies_f32 = true, .scalers = true, .update_one = 1,
+    .grads_f32 = true, .casts_kernels = true, .scalers = true, .update_one = 1,
     .merges = true, .norms_f32 = true, .space_outside = true,
     .loss_kept = 1, .loss_moment = 0,
     .space_bytes = 0, .space_9_bytes = 32 * MIB, .space_count = 1,
@@ -123,7 +123,7 @@ static const kp_profile tf_graph = {
     .source = "traced graphs of Keras 3.15 on TensorFlow 2.21; BFC allocator replay 1.012 to 1.016",
 };
 static const kp_profile keras_torch = {
-    .grads_together = true, .copies_f32 = true, .update_all = 1, .loss_kept = 1, .loss_moment = 1,
+    .grads_together = true, .casts_kernels = true, .update_all = 1, .loss_kept = 1, .loss_moment = 1,
     .space_bytes = 8519680, .space_9_bytes = 32 * MIB, .space_count = 2,
     .conv_bytes = 128 * MIB, .conv_high_bytes = 1024 * MIB,
     .runtime_bytes = 600 * MIB, .runtime_low_bytes = 448 * MIB, .runtime_high_bytes = 1454 * MIB,
@@ -132,7 +132,7 @@ static const kp_profile keras_torch = {
     .source = "torch saved tensors; CublasHandlePool.cpp; device less reserved 448 to 1454 MiB",
 };
 static const kp_profile torch = {
-    .grads_together = true, .flash = true, .copies_f32 = true, .update_all = 1,
+    .grads_together = true, .flash = true, .casts_kernels = true, .update_all = 1,
     .loss_kept = 1, .loss_moment = 1,
     .space_bytes = 8519680, .space_9_bytes = 32 * MIB, .space_count = 2,
     .conv_bytes = 128 * MIB, .conv_high_bytes = 1024 * MIB,
@@ -143,7 +143,7 @@ static const kp_profile torch = {
 };
 /* Megatron: fused kernels, float32 main gradients, two cuBLAS workspaces and Transformer Engine's. */
 static const kp_profile megatron = {
-    .grads_together = true, .grads_f32 = true, .flash = true, .copies_f32 = true, .loss_kept = 1, .loss_moment = 1,
+    .grads_together = true, .grads_f32 = true, .flash = true, .casts_kernels = true, .loss_kept = 1, .loss_moment = 1,
     .space_bytes = 22 * MIB + 2 * MIB / 3, .space_9_bytes = 32 * MIB, .space_count = 3,
     .runtime_bytes = 900 * MIB, .runtime_low_bytes = 500 * MIB, .runtime_high_bytes = 1500 * MIB,
     .waste = .05, .waste_low = .016, .waste_high = .163, .error_low = .08, .error_high = .10,

@@ -43,7 +43,7 @@ typedef struct kp_profile {
     bool grads_together; /* all weight gradients live until the update */
     bool grads_f32;      /* weight gradients are float32 whatever the compute type */
     bool flash;          /* attention never writes its scores */
-    bool copies_f32;     /* mixed policies keep a copy of each kernel in the compute type */
+    bool casts_kernels;  /* mixed policies keep a copy of each kernel in the compute type */
     bool scalers;        /* mixed_float16 tests all gradients before the first update */
     bool merges;         /* equal steps on equal values run once */
     bool norms_f32;      /* normalisations compute in float32 whatever the policy */

@@ -97,6 +97,14 @@ static void drop_copies(kp_taping *t, const kp_graph_op *op)
     }
 }
 
+/* A kernel in the compute type is read again only for the input's gradient (XLA). */
+static bool cast_for_forward(const kp_taping *t, const kp_graph_op *op)
+{
+    bool product = op->op == KP_OP_MATMUL, down = false;
+    for (uint32_t k = 0; k < op->n_in; k++) down |= t->keep.wants[t->graph->tensors[op->in[k]].op];
+    return t->profile->xla && product && !down;
+}
+
 /* ZeRO-3: the whole weights of the op, gathered while it runs. */
 static uint32_t gather_weights(kp_taping *t, const kp_graph_op *op)
 {
@@ -168,7 +176,7 @@ void kp_tape_forward_op(kp_taping *t, uint32_t op, bool training)
         uint32_t copy = t->graph->n_tensors + t->keep.root[o->in[k]];
         if (t->keep.values[copy].writer == op) kp_tape_drop_value(t, copy, op);
     }
-    if (!training) drop_copies(t, o);
+    if (!training || cast_for_forward(t, o)) drop_copies(t, o);
 }
 
 /* Tensors that earlier stages send. */

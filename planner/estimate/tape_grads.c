@@ -12,24 +12,30 @@ static void update_one(kp_taping *t, uint32_t w, kp_dtype dtype, uint64_t bytes)
                                        kp_mul_u64(bytes, moment), 1));
 }
 
+/* The type that a gradient is computed in. XLA's products write the compute type, the update that
+ * follows at once reads it; whoever waits is float32 where the profile says so. */
+static kp_dtype fresh_dtype(const kp_taping *t, uint32_t w, uint64_t *ret_bytes)
+{
+    kp_dtype dtype, compute = kp_taping_compute(t, w);
+    *ret_bytes = kp_taping_grad_bytes(t, w, &dtype);
+    bool at_once = t->profile->xla && !kp_taping_accumulates(t) && t->part->strategy.dp == 1;
+    if (!at_once || kp_dtype_bytes(compute) >= kp_dtype_bytes(dtype)) return dtype;
+    *ret_bytes = kp_mul_u64(kp_sizes_weight_elems(&t->sizes, w), kp_dtype_bytes(compute));
+    return compute;
+}
+
 static void one_gradient(kp_taping *t, uint32_t w)
 {
-    kp_dtype dtype;
-    uint64_t bytes = kp_taping_grad_bytes(t, w, &dtype), shards = kp_taping_shards(t, 2);
-    bool last = --t->left[w] == 0, accumulated = kp_taping_accumulates(t);
-    uint32_t own = t->weight_grad[w];
+    uint64_t bytes;
+    kp_dtype dtype = fresh_dtype(t, w, &bytes);
+    uint32_t shards = kp_taping_shards(t, 2), held = t->weight_grad[w];
+    bool last = --t->left[w] == 0;
     uint32_t fresh = kp_taping_weight(t, w, KP_CAT_GRADIENTS, KP_TEXT_GRADIENT, dtype, bytes, 1);
-    if (accumulated || (own != KP_NO && !last)) { /* added to what is there */
+    if (held != KP_NO) { /* added to what is there */
         kp_taping_drop(t, fresh);
-        return;
-    }
-    if (own != KP_NO && last && !t->together) {
-        kp_taping_drop(t, fresh);
-        fresh = own;
+        if (!last || t->together || kp_taping_accumulates(t)) return;
+        fresh = held;
         t->weight_grad[w] = KP_NO;
-    } else if (own != KP_NO) {
-        kp_taping_drop(t, fresh);
-        return;
     }
     if (t->together && shards > 1) { /* reduce-scattered: this rank keeps its share */
         t->weight_grad[w] = kp_taping_weight(t, w, KP_CAT_GRADIENTS, KP_TEXT_GRADIENT, dtype,

@@ -144,7 +144,7 @@ bool kp_taping_copies(const kp_taping *t, const kp_graph_op *op, uint32_t weight
     kp_dtype compute = kp_taping_compute(t, weight);
     *ret_dtype = compute;
     if (w->role != KP_ROLE_KERNEL && w->role != KP_ROLE_RECURRENT) return false;
-    if (t->profile->copies_f32 && compute != w->dtype) return true;
+    if (t->profile->casts_kernels && compute != w->dtype) return true;
     if (!t->profile->xla) return false;
     if (op->op == KP_OP_CONV || op->op == KP_OP_CONV_DEPTHWISE || op->op == KP_OP_CONV_TRANSPOSE)
         return true;
