@@ -125,8 +125,8 @@ static kp_status lease_change(kp_store *store, const char *id, kp_lease_action a
     KP_TRY(kp_lease_gpus(store, arena, &lease.lease, err));
     KP_TRY(kp_time_str(expires_ms, arena, &lease.lease.expires, err));
     *ret = lease.lease;
-    return kp_store_audit(store, now_ms, actor ? actor : lease.lease.owner, actions[action].verb, id,
-                          lease.lease.plan, err);
+    return kp_store_audit(store, now_ms, actor ? actor : lease.lease.owner, actions[action].verb,
+                          id, lease.lease.plan, err);
 }
 
 kp_status kp_store_lease_change(kp_store *store, const char *id, kp_lease_action action,
@@ -135,8 +135,7 @@ kp_status kp_store_lease_change(kp_store *store, const char *id, kp_lease_action
 {
     KP_TRY(kp_store_begin(store, err));
     kp_lease lease = {0};
-    kp_status status =
-        lease_change(store, id, action, actor, lease_ms, now_ms, arena, &lease, err);
+    kp_status status = lease_change(store, id, action, actor, lease_ms, now_ms, arena, &lease, err);
     KP_TRY(kp_store_end(store, status, err));
     *ret = lease;
     return KP_OK;

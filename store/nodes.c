@@ -53,8 +53,7 @@ static kp_status node_row_put(kp_store *store, const kp_node *node, uint64_t rev
         kp_sql_int(":now", now_ms),
         kp_sql_text(":body", kp_buf_text(&body)),
     };
-    if (status == KP_OK)
-        status = kp_sql_do(store, KP_SQL_NODE_PUT, args, KP_LEN(args), NULL, err);
+    if (status == KP_OK) status = kp_sql_do(store, KP_SQL_NODE_PUT, args, KP_LEN(args), NULL, err);
     kp_buf_release(&body);
     return status;
 }
@@ -65,7 +64,8 @@ static kp_status node_put(kp_store *store, const kp_node *node, uint64_t revisio
     const kp_sql_arg drop[] = {kp_sql_text(":node", node->name)};
     KP_TRY(node_row_put(store, node, revision, now_ms, err));
     KP_TRY(kp_sql_do(store, KP_SQL_GPUS_DROP, drop, KP_LEN(drop), NULL, err));
-    for (uint32_t i = 0; i < node->n_gpus; i++) KP_TRY(gpu_put(store, node->name, &node->gpus[i], err));
+    for (uint32_t i = 0; i < node->n_gpus; i++)
+        KP_TRY(gpu_put(store, node->name, &node->gpus[i], err));
     KP_TRY(kp_revision_raise(store, revision, err));
     char detail[96];
     snprintf(detail, sizeof(detail), "revision %llu, %u GPUs, %s", (unsigned long long)revision,

@@ -89,7 +89,8 @@ static kp_status check_owner(kp_store *store, kp_err *err)
 {
     char id[32] = "", objects[32] = "";
     sqlite3_stmt *probe = NULL;
-    int code = sqlite3_prepare_v2(store->db, "SELECT count(*) FROM sqlite_schema", -1, &probe, NULL);
+    int code =
+        sqlite3_prepare_v2(store->db, "SELECT count(*) FROM sqlite_schema", -1, &probe, NULL);
     if (code == SQLITE_OK) code = sqlite3_step(probe);
     if (code == SQLITE_ROW) snprintf(objects, sizeof(objects), "%d", sqlite3_column_int(probe, 0));
     sqlite3_finalize(probe);
@@ -254,7 +255,8 @@ void kp_store_undo(kp_store *store)
     if (sqlite3_get_autocommit(store->db)) store->lost = true;
     if (!store->lost && !store->broken) {
         bool inner = store->depth > 0;
-        kp_status status = kp_sql_do(store, inner ? KP_SQL_UNDO : KP_SQL_ROLLBACK, NULL, 0, NULL, NULL);
+        kp_status status =
+            kp_sql_do(store, inner ? KP_SQL_UNDO : KP_SQL_ROLLBACK, NULL, 0, NULL, NULL);
         if (status == KP_OK && inner) status = kp_sql_do(store, KP_SQL_KEEP, NULL, 0, NULL, NULL);
         if (status != KP_OK) store->lost = true;
     }

@@ -98,12 +98,9 @@ static kp_status lease_put(kp_store *store, const kp_store_commit_args *c, uint6
                            kp_err *err)
 {
     const kp_sql_arg args[] = {
-        kp_sql_text(":id", c->lease),
-        kp_sql_text(":plan", c->plan->id),
-        kp_sql_int(":fence", (int64_t)fence),
-        kp_sql_text(":owner", c->owner),
-        kp_sql_int(":now", c->now_ms),
-        kp_sql_int(":expires", c->now_ms + c->lease_ms),
+        kp_sql_text(":id", c->lease),         kp_sql_text(":plan", c->plan->id),
+        kp_sql_int(":fence", (int64_t)fence), kp_sql_text(":owner", c->owner),
+        kp_sql_int(":now", c->now_ms),        kp_sql_int(":expires", c->now_ms + c->lease_ms),
         kp_sql_int(":length", c->lease_ms),
     };
     KP_TRY(kp_sql_do(store, KP_SQL_LEASE_PUT, args, KP_LEN(args), NULL, err));
@@ -127,12 +124,9 @@ static kp_status lease_put(kp_store *store, const kp_store_commit_args *c, uint6
 static kp_status request_put(kp_store *store, const kp_store_commit_args *c, kp_err *err)
 {
     const kp_sql_arg args[] = {
-        kp_sql_text(":id", c->request),
-        kp_sql_text(":digest", c->digest),
-        kp_sql_text(":plan", c->plan->id),
-        kp_sql_int(":done", c->done),
-        kp_sql_int(":type", KP_WIRE_PLAN),
-        kp_sql_blob(":reply", (kp_bytes){0}),
+        kp_sql_text(":id", c->request),    kp_sql_text(":digest", c->digest),
+        kp_sql_text(":plan", c->plan->id), kp_sql_int(":done", c->done),
+        kp_sql_int(":type", KP_WIRE_PLAN), kp_sql_blob(":reply", (kp_bytes){0}),
         kp_sql_int(":now", c->now_ms),
     };
     kp_status status = kp_sql_do(store, KP_SQL_REQUEST_NEW, args, KP_LEN(args), NULL, err);

@@ -7,16 +7,16 @@ kp_status kp_store_audit(kp_store *store, int64_t now_ms, const char *actor, con
                          const char *object, const char *detail, kp_err *err)
 {
     const kp_sql_arg args[] = {
-        kp_sql_int(":now", now_ms),      kp_sql_text(":actor", actor),
-        kp_sql_text(":verb", verb),      kp_sql_text(":object", object),
-        kp_sql_text(":detail", detail),
+        kp_sql_int(":now", now_ms),     kp_sql_text(":actor", actor),   kp_sql_text(":verb", verb),
+        kp_sql_text(":object", object), kp_sql_text(":detail", detail),
     };
     return kp_sql_do(store, KP_SQL_AUDIT_PUT, args, KP_LEN(args), NULL, err);
 }
 
 /* ---- requests ---- */
 
-static kp_status request_read(sqlite3_stmt *row, kp_arena *arena, kp_store_request *ret, kp_err *err)
+static kp_status request_read(sqlite3_stmt *row, kp_arena *arena, kp_store_request *ret,
+                              kp_err *err)
 {
     KP_TRY(kp_sql_column(row, 0, arena, &ret->digest, err));
     KP_TRY(kp_sql_column(row, 1, arena, &ret->plan, err));
@@ -103,8 +103,8 @@ kp_status kp_store_verification_put(kp_store *store, const kp_verdict *verdict, 
     kp_status status = kp_schema_print(&kp_schema_verdict, verdict, &body, err);
     if (status == KP_OK) status = kp_store_begin(store, err);
     if (status == KP_OK)
-        status = kp_store_end(store, verdict_put(store, verdict, kp_buf_text(&body), now_ms, err),
-                              err);
+        status =
+            kp_store_end(store, verdict_put(store, verdict, kp_buf_text(&body), now_ms, err), err);
     kp_buf_release(&body);
     return status;
 }
@@ -144,7 +144,8 @@ static kp_status last_read(kp_store *store, const char *plan, kp_arena *arena,
     KP_TRY(kp_sql_start(store, KP_SQL_VERIFICATION_LAST, args, KP_LEN(args), err));
     KP_TRY(kp_sql_row(store, KP_SQL_VERIFICATION_LAST, &row, err));
     if (!row) return KP_OK;
-    KP_TRY(kp_sql_body(store, row, 0, &kp_schema_verdict, "verdict on", plan, arena, &verdict, err));
+    KP_TRY(
+        kp_sql_body(store, row, 0, &kp_schema_verdict, "verdict on", plan, arena, &verdict, err));
     return kp_verdict_short(&verdict, sqlite3_column_int64(row, 1), arena, ret, err);
 }
 

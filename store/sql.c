@@ -5,7 +5,8 @@
 
 #include <assert.h>
 
-#define LEASE_COLUMNS "id, plan, fence, owner, state, granted_ms, expires_ms, remaining_ms, length_ms"
+#define LEASE_COLUMNS                                                                              \
+    "id, plan, fence, owner, state, granted_ms, expires_ms, remaining_ms, length_ms"
 
 /* clang-format off */
 static const char *const texts[] = {
@@ -162,9 +163,12 @@ static int bind(sqlite3_stmt *statement, const kp_sql_arg *arg)
     int at = sqlite3_bind_parameter_index(statement, arg->name);
     assert(at > 0);
     switch (arg->type) {
-    case KP_SQL_TEXT: return sqlite3_bind_text(statement, at, arg->text, -1, SQLITE_STATIC);
-    case KP_SQL_INT: return sqlite3_bind_int64(statement, at, arg->integer);
-    case KP_SQL_REAL: return sqlite3_bind_double(statement, at, arg->real);
+    case KP_SQL_TEXT:
+        return sqlite3_bind_text(statement, at, arg->text, -1, SQLITE_STATIC);
+    case KP_SQL_INT:
+        return sqlite3_bind_int64(statement, at, arg->integer);
+    case KP_SQL_REAL:
+        return sqlite3_bind_double(statement, at, arg->real);
     case KP_SQL_BLOB:
         return sqlite3_bind_blob64(statement, at, arg->blob.data, arg->blob.len, SQLITE_STATIC);
     }
@@ -208,7 +212,8 @@ kp_status kp_sql_do(kp_store *store, kp_sql which, const kp_sql_arg *args, size_
 {
     sqlite3_stmt *row = NULL;
     kp_status status = kp_sql_start(store, which, args, n_args, err);
-    if (status == KP_OK) do status = kp_sql_row(store, which, &row, err);
+    if (status == KP_OK) do
+            status = kp_sql_row(store, which, &row, err);
         while (status == KP_OK && row);
     if (status == KP_OK && ret_changes) *ret_changes = sqlite3_changes(store->db);
     kp_sql_end(store, which);
@@ -232,8 +237,8 @@ kp_status kp_sql_body(kp_store *store, sqlite3_stmt *row, int column, const kp_s
     kp_err why = {0};
     const char *text = (const char *)sqlite3_column_text(row, column);
     if (!text) return kp_nomem(err);
-    kp_status status = kp_schema_read(schema, text, (size_t)sqlite3_column_bytes(row, column), arena,
-                                      ret, &why);
+    kp_status status =
+        kp_schema_read(schema, text, (size_t)sqlite3_column_bytes(row, column), arena, ret, &why);
     if (status == KP_OK) return KP_OK;
     if (status == KP_INPUT) status = why.code = KP_STORE;
     kp_err_at(&why, "store '%s': %s '%s'", store->path, what, id);

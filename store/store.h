@@ -20,8 +20,9 @@
 
 typedef struct kp_store kp_store;
 
-/* Opens or creates. KP_STORE for a file that is not kplan's, is newer than this program, is corrupt,
- * is a folder, cannot be written, or that another process has open. Older files are upgraded. */
+/* Opens or creates. KP_STORE for a file that is not kplan's, is newer than this program, is
+ * corrupt, is a folder, cannot be written, or that another process has open. Older files are
+ * upgraded. */
 kp_status kp_store_open(const char *path, kp_store **ret, kp_err *err);
 void kp_store_close(kp_store *store); /* NULL is fine; an open transaction is undone */
 bool kp_store_broken(const kp_store *store);
@@ -39,8 +40,8 @@ kp_status kp_store_revision(kp_store *store, uint64_t *ret, kp_err *err);
 
 /* ---- nodes ---- */
 
-/* A node as it is now, with its GPUs; takes over GPUs that another node had. revision: the cluster's
- * after this change. */
+/* A node as it is now, with its GPUs; takes over GPUs that another node had. revision: the
+ * cluster's after this change. */
 kp_status kp_store_node_put(kp_store *store, const kp_node *node, uint64_t revision, int64_t now_ms,
                             kp_err *err);
 /* All nodes as last put, by name; *ret lives in `arena`. */
@@ -49,14 +50,14 @@ kp_status kp_store_nodes(kp_store *store, kp_arena *arena, kp_nodes *ret, kp_err
 /* ---- plans ---- */
 
 typedef struct kp_store_commit_args {
-    const kp_plan *plan;     /* with id; lease and verification are not read */
-    uint64_t model_bytes;    /* size of the model file */
+    const kp_plan *plan;  /* with id; lease and verification are not read */
+    uint64_t model_bytes; /* size of the model file */
     const char *owner;
-    const char *lease;       /* id of the new lease */
+    const char *lease; /* id of the new lease */
     int64_t lease_ms, now_ms;
-    const char *request;     /* id; NULL: nothing is remembered */
-    const char *digest;      /* of the request */
-    bool done;               /* the plan is the whole reply; false: a verdict follows */
+    const char *request; /* id; NULL: nothing is remembered */
+    const char *digest;  /* of the request */
+    bool done;           /* the plan is the whole reply; false: a verdict follows */
 } kp_store_commit_args;
 
 /* Plan, model, lease, its GPUs, the request and the audit, all or nothing. The fence is higher than
@@ -121,10 +122,10 @@ kp_status kp_verdict_short(const kp_verdict *verdict, int64_t at_ms, kp_arena *a
 
 typedef struct kp_store_request {
     const char *digest;
-    const char *plan;        /* NULL: made none */
+    const char *plan; /* NULL: made none */
     bool done;
     kp_wire_type reply_type;
-    kp_bytes reply;          /* data NULL: the plan is the reply */
+    kp_bytes reply; /* data NULL: the plan is the reply */
 } kp_store_request;
 
 /* *ret_found false: unknown id. */

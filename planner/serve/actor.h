@@ -25,7 +25,8 @@ void kp_actor_close(kp_actor *actor, void (*drop)(void *job));
 
 /* For zmq_poll. */
 void *kp_actor_socket(kp_actor *actor);
-/* Gives a job away; it is the thread's from now on. False: it could not be sent and is still ours. */
+/* Gives a job away; it is the thread's from now on. False: it could not be sent and is still ours.
+ */
 bool kp_actor_send(kp_actor *actor, void *job);
 /* The next job that came back; NULL if none is there. */
 void *kp_actor_take(kp_actor *actor);

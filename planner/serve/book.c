@@ -21,28 +21,14 @@ void kp_book_release(kp_book *book)
     for (size_t i = 0; i < book->n_fences; i++) free(book->fences[i].uuid);
     free(book->fences);
     free(book->leases);
-    free(book->gpus);
+    kp_index_release(&book->gpus);
     *book = (kp_book){0};
-}
-
-/* Where a UUID stands or would stand. */
-static size_t gpu_at(const kp_book *book, const char *uuid)
-{
-    size_t low = 0, high = book->n_gpus;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (strcmp(book->gpus[middle].uuid, uuid) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
 }
 
 kp_book_lease *kp_book_holder(const kp_book *book, const char *uuid)
 {
-    size_t at = gpu_at(book, uuid);
-    return at < book->n_gpus && !strcmp(book->gpus[at].uuid, uuid) ? book->gpus[at].lease : NULL;
+    const kp_index_row *row = kp_index_find(&book->gpus, uuid, NULL);
+    return row ? row->owner : NULL;
 }
 
 kp_book_lease *kp_book_find(const kp_book *book, const char *id)
@@ -62,14 +48,7 @@ static bool reserve(kp_book *book, uint32_t n_gpus)
         book->leases = leases;
         book->cap = cap;
     }
-    if (book->n_gpus + n_gpus > book->cap_gpus) {
-        size_t cap = (book->n_gpus + n_gpus) * 2;
-        kp_book_gpu *gpus = realloc(book->gpus, cap * sizeof(*gpus));
-        if (!gpus) return false;
-        book->gpus = gpus;
-        book->cap_gpus = cap;
-    }
-    return true;
+    return kp_index_reserve(&book->gpus, n_gpus);
 }
 
 static kp_book_lease *lease_copy(const kp_lease *lease)
@@ -90,14 +69,6 @@ static kp_book_lease *lease_copy(const kp_lease *lease)
     return NULL;
 }
 
-static void gpu_insert(kp_book *book, const char *uuid, kp_book_lease *lease)
-{
-    size_t at = gpu_at(book, uuid);
-    memmove(&book->gpus[at + 1], &book->gpus[at], (book->n_gpus - at) * sizeof(*book->gpus));
-    book->gpus[at] = (kp_book_gpu){.uuid = uuid, .lease = lease};
-    book->n_gpus++;
-}
-
 kp_status kp_book_add(kp_book *book, const kp_lease *lease, double length_s, double deadline_s,
                       bool pending, kp_err *err)
 {
@@ -114,16 +85,14 @@ kp_status kp_book_add(kp_book *book, const kp_lease *lease, double length_s, dou
     copy->deadline_s = deadline_s;
     copy->pending = pending;
     book->leases[book->n++] = copy;
-    for (uint32_t i = 0; i < copy->n_gpus; i++) gpu_insert(book, copy->gpus[i], copy);
+    for (uint32_t i = 0; i < copy->n_gpus; i++) kp_index_put(&book->gpus, copy->gpus[i], copy);
     return KP_OK;
 }
 
 void kp_book_remove(kp_book *book, kp_book_lease *lease)
 {
-    size_t kept = 0, at = 0;
-    for (size_t i = 0; i < book->n_gpus; i++)
-        if (book->gpus[i].lease != lease) book->gpus[kept++] = book->gpus[i];
-    book->n_gpus = kept;
+    size_t at = 0;
+    for (uint32_t i = 0; i < lease->n_gpus; i++) kp_index_drop(&book->gpus, lease->gpus[i], lease);
     while (at < book->n && book->leases[at] != lease) at++;
     assert(at < book->n);
     book->leases[at] = book->leases[--book->n];
@@ -165,7 +134,8 @@ kp_status kp_book_fence_put(kp_book *book, const char *uuid, uint64_t fence, kp_
     }
     char *copy = strdup(uuid);
     if (!copy) return kp_nomem(err);
-    memmove(&book->fences[at + 1], &book->fences[at], (book->n_fences - at) * sizeof(*book->fences));
+    memmove(&book->fences[at + 1], &book->fences[at],
+            (book->n_fences - at) * sizeof(*book->fences));
     book->fences[at] = (kp_book_fence){.uuid = copy, .fence = fence};
     book->n_fences++;
     return KP_OK;

@@ -9,22 +9,18 @@
 #ifndef KP_PLANNER_SERVE_BOOK_H
 #define KP_PLANNER_SERVE_BOOK_H
 
+#include "planner/serve/index.h"
 #include "proto/messages.h"
 
 typedef struct kp_book_lease {
     char *id, *plan, *owner;
-    uint64_t fence;  /* 0 while pending */
-    char **gpus;     /* UUIDs */
+    uint64_t fence; /* 0 while pending */
+    char **gpus;    /* UUIDs */
     uint32_t n_gpus;
     double length_s, deadline_s; /* deadline: monotonic; not used while pending */
-    bool pending;    /* not committed yet */
+    bool pending;                /* not committed yet */
     uint32_t changing; /* changes on their way to the store: not to be expired meanwhile */
 } kp_book_lease;
-
-typedef struct kp_book_gpu {
-    const char *uuid; /* of its lease */
-    kp_book_lease *lease;
-} kp_book_gpu;
 
 typedef struct kp_book_fence {
     char *uuid;
@@ -36,8 +32,7 @@ typedef struct kp_book {
     size_t n, cap;
     kp_book_fence *fences; /* highest of each GPU ever leased, by UUID */
     size_t n_fences, cap_fences;
-    kp_book_gpu *gpus; /* by UUID */
-    size_t n_gpus, cap_gpus;
+    kp_index gpus; /* UUID to kp_book_lease */
 } kp_book;
 
 void kp_book_release(kp_book *book);

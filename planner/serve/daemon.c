@@ -13,10 +13,11 @@
 #include <zmq.h>
 
 enum { FRAMES_A_TURN = 256, JOBS_A_TURN = 256 };
-#define TICK_S          0.1
-#define NOISE_EVERY_S   60.0
-#define REVISION_LEAP   1000 /* more changes than can be on their way to the store */
-#define ARENA_KEEP      1    /* bytes that keep a spare request's first block */
+#define TICK_S        0.1
+#define NOISE_EVERY_S 60.0
+#define LARGE_BYTES   ((size_t)16 << 20)
+#define REVISION_LEAP 1000 /* more changes than can be on their way to the store */
+#define ARENA_KEEP    1    /* bytes that keep a spare request's first block */
 
 /* ---- birth ---- */
 
@@ -164,7 +165,8 @@ static void take_store_job(kp_daemon *d, kp_job *job)
 static void take_jobs(kp_daemon *d)
 {
     kp_job *job;
-    for (int i = 0; i < JOBS_A_TURN && (job = kp_actor_take(d->storer)); i++) take_store_job(d, job);
+    for (int i = 0; i < JOBS_A_TURN && (job = kp_actor_take(d->storer)); i++)
+        take_store_job(d, job);
     while ((job = kp_actor_take(d->searcher))) {
         d->searching = false;
         kp_request_job(d, job);
@@ -244,10 +246,12 @@ static void tick(kp_daemon *d)
     tell_bad(d, now_s);
 }
 
-/* Somebody fills our memory with a message that never ends: all have to connect again. */
+/* Somebody fills our memory with a message that never ends: all have to connect again. The search
+ * of a large model may take as much for a while, and is nobody's attack: look again after it. */
 static kp_status guard(kp_daemon *d, kp_err *err)
 {
     bool closed = false;
+    if (d->searching && kp_request_bytes(d) > LARGE_BYTES) return KP_OK;
     KP_TRY(kp_link_guard(d->link, 0, &closed, err));
     if (closed)
         kp_log(KP_LOG_ERROR, "a peer filled the memory with a message without an end; "
@@ -285,6 +289,7 @@ kp_status kp_daemon_run(const kp_daemon_config *config, kp_err *err)
     if (!d) return kp_nomem(err);
     d->config = config;
     d->signal_fd = -1;
+    d->forgot_s = d->noted_s = -INFINITY; /* the clock may have begun a moment ago */
     atomic_init(&d->quit, false);
     kp_status status = daemon_open(d, err);
     if (status == KP_OK) {

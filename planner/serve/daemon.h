@@ -21,7 +21,7 @@
 #include "planner/serve/job.h"
 
 enum { KP_REQUESTS_MAX = 256, KP_STORE_JOBS_MAX = 1024, KP_NOISE_PEERS = 64, KP_LIST_MAX = 1000 };
-#define KP_REQUEST_BYTES_MAX ((size_t)1 << 30) /* all requests that wait, together */
+#define KP_REQUEST_BYTES_MAX ((size_t)384 << 20) /* all requests that wait, together */
 
 typedef struct kp_daemon_config {
     const char *listen, *store;
@@ -43,7 +43,7 @@ typedef struct kp_daemon {
     kp_request *requests[KP_REQUESTS_MAX]; /* in order of arrival */
     uint32_t n_requests;
     uint64_t last_request;
-    bool searching; /* a job is at the search thread */
+    bool searching;      /* a job is at the search thread */
     uint32_t store_jobs; /* at the store thread */
     kp_request *spare;   /* receives the next frame */
     double noted_s, forgot_s, probed_s, bad_told_s;

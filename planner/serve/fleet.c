@@ -16,14 +16,15 @@ void kp_fleet_release(kp_fleet *fleet)
         free(fleet->nodes[i]);
     }
     free(fleet->nodes);
+    kp_index_release(&fleet->names);
+    kp_index_release(&fleet->cards);
     *fleet = (kp_fleet){0};
 }
 
 kp_fleet_node *kp_fleet_find(const kp_fleet *fleet, const char *name)
 {
-    for (size_t i = 0; i < fleet->n; i++)
-        if (!strcmp(fleet->nodes[i]->name, name)) return fleet->nodes[i];
-    return NULL;
+    const kp_index_row *row = kp_index_find(&fleet->names, name, NULL);
+    return row ? row->owner : NULL;
 }
 
 bool kp_fleet_ready(const kp_fleet *fleet, const char *name)
@@ -84,27 +85,21 @@ kp_status kp_fleet_sane(const kp_node *node, kp_err *err)
     return KP_OK;
 }
 
-static const kp_gpu *shared_gpu(const kp_node *a, const kp_node *b)
-{
-    for (uint32_t i = 0; i < a->n_gpus; i++)
-        for (uint32_t k = 0; k < b->n_gpus; k++)
-            if (!strcmp(a->gpus[i].uuid, b->gpus[k].uuid)) return &a->gpus[i];
-    return NULL;
-}
-
 /* KP_CONFLICT if another ready node, *ret_owner, has one of these GPUs. One that is silent has lost
  * them: a card may have moved, or its agent may have a new name. */
 static kp_status gpus_unique(const kp_fleet *fleet, const kp_node *node, kp_fleet_node **ret_owner,
                              kp_err *err)
 {
-    for (size_t i = 0; i < fleet->n; i++) {
-        kp_fleet_node *other = fleet->nodes[i];
-        if (!strcmp(other->name, node->name) || other->node.state != KP_NODE_READY) continue;
-        const kp_gpu *gpu = shared_gpu(node, &other->node);
-        if (!gpu) continue;
-        if (ret_owner) *ret_owner = other;
-        return kp_fail(err, KP_CONFLICT, "node '%s': GPU '%s' is node '%s's", node->name, gpu->uuid,
-                       other->name);
+    for (uint32_t i = 0; i < node->n_gpus; i++) {
+        size_t n;
+        const kp_index_row *rows = kp_index_find(&fleet->cards, node->gpus[i].uuid, &n);
+        for (size_t k = 0; k < n; k++) {
+            kp_fleet_node *other = rows[k].owner;
+            if (!strcmp(other->name, node->name) || other->node.state != KP_NODE_READY) continue;
+            if (ret_owner) *ret_owner = other;
+            return kp_fail(err, KP_CONFLICT, "node '%s': GPU '%s' is node '%s's", node->name,
+                           node->gpus[i].uuid, other->name);
+        }
     }
     return KP_OK;
 }
@@ -123,6 +118,12 @@ static kp_status node_copy(const kp_node *node, kp_arena *arena, kp_node *ret, k
     return status;
 }
 
+static void drop_cards(kp_fleet *fleet, const kp_fleet_node *node)
+{
+    for (uint32_t i = 0; i < node->node.n_gpus; i++)
+        kp_index_drop(&fleet->cards, node->node.gpus[i].uuid, node);
+}
+
 /* Puts a report in the place of the last one; `state` becomes the node's. */
 static kp_status node_set(kp_fleet *fleet, kp_fleet_node *at, const kp_node *report,
                           kp_node_state state, kp_err *err)
@@ -134,19 +135,23 @@ static kp_status node_set(kp_fleet *fleet, kp_fleet_node *at, const kp_node *rep
     if (!strcmp(hash, at->hash) && at->node.state == state) return KP_OK;
     kp_arena_init(&arena, (size_t)16 << 20);
     kp_status status = node_copy(report, &arena, &node, err);
+    if (status == KP_OK && !kp_index_reserve(&fleet->cards, node.n_gpus)) status = kp_nomem(err);
     if (status != KP_OK) {
         kp_arena_release(&arena);
         return status;
     }
+    drop_cards(fleet, at);
     kp_arena_release(&at->arena);
     at->arena = arena;
     at->node = node;
+    for (uint32_t i = 0; i < node.n_gpus; i++) kp_index_put(&fleet->cards, node.gpus[i].uuid, at);
     at->node.state = state;
     memcpy(at->hash, hash, sizeof(hash));
     changed(fleet, at);
     return KP_OK;
 }
 
+/* A node that nobody spoke for yet. */
 static kp_status node_new(kp_fleet *fleet, const char *name, kp_fleet_node **ret, kp_err *err)
 {
     if (fleet->n == KP_FLEET_NODES_MAX)
@@ -159,11 +164,18 @@ static kp_status node_new(kp_fleet *fleet, const char *name, kp_fleet_node **ret
         fleet->cap = cap;
     }
     kp_fleet_node *node = calloc(1, sizeof(*node));
-    if (!node) return kp_nomem(err);
+    if (!node || !kp_index_reserve(&fleet->names, 1)) {
+        free(node);
+        return kp_nomem(err);
+    }
     snprintf(node->name, sizeof(node->name), "%s", name);
     kp_arena_init(&node->arena, 0);
+    kp_schema_init(&kp_schema_node, &node->node);
+    node->node.name = node->name;
+    node->node.boot_epoch = "";
     node->node.state = node->shown = KP_NODE_GONE;
-    *ret = node;
+    kp_index_put(&fleet->names, node->name, node);
+    *ret = fleet->nodes[fleet->n++] = node;
     return KP_OK;
 }
 
@@ -174,7 +186,6 @@ kp_status kp_fleet_restore(kp_fleet *fleet, const kp_nodes *nodes, kp_err *err)
         KP_TRY(node_new(fleet, nodes->nodes[i].name, &node, err));
         kp_status status = node_set(fleet, node, &nodes->nodes[i], KP_NODE_GONE, err);
         node->dirty = false;
-        fleet->nodes[fleet->n++] = node; /* also after a failure: release frees it */
         KP_TRY(status);
     }
     fleet->revision = nodes->revision;
@@ -204,7 +215,7 @@ kp_status kp_fleet_hello(kp_fleet *fleet, double now_s, const kp_peer *peer,
         return kp_fail(err, KP_INPUT, "node '%s' says that its inventory is of '%s'", hello->node,
                        report.name);
     KP_TRY(kp_fleet_sane(&report, err));
-    kp_fleet_node *node = kp_fleet_find(fleet, hello->node), *fresh = NULL;
+    kp_fleet_node *node = kp_fleet_find(fleet, hello->node);
     if (node && is_rival(node, peer, report.boot_epoch)) {
         *ret_rival = node;
         kp_fail(err, KP_CONFLICT, "another agent is node '%s' already", hello->node);
@@ -212,10 +223,7 @@ kp_status kp_fleet_hello(kp_fleet *fleet, double now_s, const kp_peer *peer,
         return KP_CONFLICT;
     }
     KP_TRY(gpus_unique(fleet, &report, ret_rival, err));
-    if (!node) {
-        KP_TRY(node_new(fleet, hello->node, &fresh, err));
-        node = fleet->nodes[fleet->n++] = fresh;
-    }
+    if (!node) KP_TRY(node_new(fleet, hello->node, &node, err));
     KP_TRY(node_set(fleet, node, &report, KP_NODE_READY, err));
     node->peer = *peer;
     node->session = ++fleet->session;
@@ -236,8 +244,7 @@ kp_heard kp_fleet_heard(kp_fleet *fleet, double now_s, const kp_peer *peer, uint
     *ret_node = node;
     if (!node || session == 0 || node->node.state == KP_NODE_GONE) return KP_HEARD_UNKNOWN;
     /* While it was silent, another may have come with its GPUs. */
-    if (node->node.state == KP_NODE_SUSPECT &&
-        gpus_unique(fleet, &node->node, NULL, NULL) != KP_OK)
+    if (node->node.state == KP_NODE_SUSPECT && gpus_unique(fleet, &node->node, NULL, NULL) != KP_OK)
         return KP_HEARD_UNKNOWN;
     if (seq != UINT64_MAX && seq <= node->seq) {
         fleet->old++;

@@ -14,27 +14,28 @@
 #include "planner/serve/book.h"
 #include "proto/link.h"
 
-enum { KP_FLEET_NODES_MAX = 4096, KP_NODE_GPUS_MAX = 64, KP_BEATS_SUSPECT = 3, KP_BEATS_GONE = 5 };
+enum { KP_FLEET_NODES_MAX = 16384, KP_NODE_GPUS_MAX = 64, KP_BEATS_SUSPECT = 3, KP_BEATS_GONE = 5 };
 #define KP_GPU_BYTES_MAX ((uint64_t)16 << 40)
 
 typedef struct kp_fleet_node {
     char name[65];
-    kp_arena arena;    /* holds `node` */
-    kp_node node;      /* as its agent reported last; state as seen from here */
-    char hash[17];     /* of that report */
+    kp_arena arena; /* holds `node` */
+    kp_node node;   /* as its agent reported last; state as seen from here */
+    char hash[17];  /* of that report */
     kp_peer peer;
     uint64_t session, seq; /* session 0: no agent since the start */
     double heard_s;
-    kp_node_state shown; /* the state that was logged last */
-    bool dirty;        /* changed since it was given to the store */
-    bool storing;      /* a put is on its way */
+    kp_node_state shown;  /* the state that was logged last */
+    bool dirty;           /* changed since it was given to the store */
+    bool storing;         /* a put is on its way */
     double store_after_s; /* not before: the last put failed */
-    uint64_t revision; /* of its last change */
+    uint64_t revision;    /* of its last change */
 } kp_fleet_node;
 
 typedef struct kp_fleet {
     kp_fleet_node **nodes; /* in order of arrival; never removed */
     size_t n, cap;
+    kp_index names, cards;      /* names, and UUIDs of GPUs, to kp_fleet_node */
     uint64_t revision, session; /* last ones given out */
     double heartbeat_s, ticked_s;
     uint64_t refused, old; /* HELLOs refused, messages dropped for their number */

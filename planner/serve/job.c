@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "planner/serve/job.h"
 
-#define JOB_BYTES_MAX ((size_t)2 << 30)
+#define JOB_BYTES_MAX ((size_t)1 << 30)
 
 kp_job *kp_job_new(kp_job_kind kind, uint64_t request, int64_t now_ms)
 {

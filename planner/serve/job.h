@@ -12,15 +12,15 @@
 #include <stdatomic.h>
 
 typedef enum kp_job_kind {
-    KP_JOB_SEARCH,    /* the search thread's only one */
-    KP_JOB_START,     /* open the store and read what a restarted daemon needs */
+    KP_JOB_SEARCH, /* the search thread's only one */
+    KP_JOB_START,  /* open the store and read what a restarted daemon needs */
     KP_JOB_NODE_PUT,
-    KP_JOB_FIND,      /* was this request answered before? */
-    KP_JOB_COMMIT,    /* plan and lease */
-    KP_JOB_FINISH,    /* verdict, perhaps release of the lease, and the request's reply */
-    KP_JOB_LEASE,     /* a change of a lease, and the request's reply */
-    KP_JOB_NOTE,      /* time left of live leases; forget old requests */
-    KP_JOB_PLAN,      /* one plan */
+    KP_JOB_FIND,   /* was this request answered before? */
+    KP_JOB_COMMIT, /* plan and lease */
+    KP_JOB_FINISH, /* verdict, perhaps release of the lease, and the request's reply */
+    KP_JOB_LEASE,  /* a change of a lease, and the request's reply */
+    KP_JOB_NOTE,   /* time left of live leases; forget old requests */
+    KP_JOB_PLAN,   /* one plan */
     KP_JOB_PLANS,
     KP_JOB_LEASES,
     KP_JOB_COUNT
@@ -81,7 +81,7 @@ typedef struct kp_job_note {
     struct kp_note {
         const char *lease;
         int64_t remaining_ms;
-    } *notes;
+    } * notes;
     uint32_t n_notes;
     int64_t forget_before_ms; /* requests; 0: none */
 } kp_job_note;

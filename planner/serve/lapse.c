@@ -6,8 +6,8 @@
 
 #include <math.h>
 
-#define NOTE_EVERY_S   10.0   /* a restarted daemon gives at most this much more */
-#define FORGET_EVERY_S 3600.0
+#define NOTE_EVERY_S    10.0 /* a restarted daemon gives at most this much more */
+#define FORGET_EVERY_S  3600.0
 #define FORGET_AFTER_MS (24 * 3600 * (int64_t)1000) /* a request's reply is kept for a day */
 
 /* The GPUs are free from now on; the store hears of it before of any later lease of them. */

@@ -41,10 +41,8 @@ static const struct {
     kp_status (*now)(kp_daemon *d, kp_request *r, kp_err *err);
     kp_job_kind job;
 } sights[] = {
-    {"nodes", get_nodes, KP_JOB_COUNT},
-    {"gpus", get_gpus, KP_JOB_COUNT},
-    {"plans", NULL, KP_JOB_PLANS},
-    {"leases", NULL, KP_JOB_LEASES},
+    {"nodes", get_nodes, KP_JOB_COUNT}, {"gpus", get_gpus, KP_JOB_COUNT},
+    {"plans", NULL, KP_JOB_PLANS},      {"leases", NULL, KP_JOB_LEASES},
     {"plan", NULL, KP_JOB_PLAN},
 };
 
@@ -73,7 +71,8 @@ void kp_get_job(kp_daemon *d, kp_request *r, kp_job *job)
 {
     kp_status status = job->status;
     r->err = job->err;
-    if (status == KP_OK && job->kind == KP_JOB_PLAN) status = kp_plan_check(&job->get.plan, &r->err);
+    if (status == KP_OK && job->kind == KP_JOB_PLAN)
+        status = kp_plan_check(&job->get.plan, &r->err);
     if (status != KP_OK)
         fail(d, r);
     else if (job->kind == KP_JOB_PLAN)
@@ -103,7 +102,8 @@ void kp_lease_start(kp_daemon *d, kp_request *r)
     kp_status status = KP_OK;
     if (!action_of(wire->action, &action))
         status = kp_fail(&r->err, KP_USAGE, "'%.40s' cannot be done to a lease", wire->action);
-    else if (isfinite(wire->lease_s) && (wire->lease_s < LEASE_S_MIN || wire->lease_s > LEASE_S_MAX))
+    else if (isfinite(wire->lease_s) &&
+             (wire->lease_s < LEASE_S_MIN || wire->lease_s > LEASE_S_MAX))
         status = kp_fail(&r->err, KP_USAGE, "a lease lasts 1 s to 30 days");
     if (status != KP_OK)
         fail(d, r);

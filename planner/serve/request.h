@@ -21,12 +21,12 @@
 typedef enum kp_stage {
     KP_STAGE_NEW,
     KP_STAGE_FIND,
-    KP_STAGE_QUEUE,  /* for the search thread */
+    KP_STAGE_QUEUE, /* for the search thread */
     KP_STAGE_SEARCH,
     KP_STAGE_COMMIT,
     KP_STAGE_VERIFY,
     KP_STAGE_FINISH,
-    KP_STAGE_READ,   /* or change a lease */
+    KP_STAGE_READ, /* or change a lease */
     KP_STAGE_OVER,
     KP_STAGE_COUNT
 } kp_stage;
@@ -38,27 +38,27 @@ struct kp_request {
     kp_arena arena; /* frame, plan, run and all else of the request */
     kp_frame frame;
     const char *id;
-    bool keyed;     /* its reply is remembered */
+    bool keyed; /* its reply is remembered */
     char digest[65];
     kp_peer peers[KP_REQUEST_PEERS]; /* who waits; the oldest gives way */
     uint32_t n_peers, next_peer;
     double arrived_s, deadline_s, told_s; /* deadline INFINITY: none */
     kp_stage stage;
     uint32_t tries;
-    bool gone;      /* nobody waits any more: drop it as soon as nothing is out */
-    uint32_t out;   /* jobs at a thread */
-    kp_plan plan;   /* once there is one */
+    bool gone;    /* nobody waits any more: drop it as soon as nothing is out */
+    uint32_t out; /* jobs at a thread */
+    kp_plan plan; /* once there is one */
     uint64_t model_bytes;
     kp_plan_lease lease;
     char lease_id[48];
     bool have_run, stored; /* stored: the plan is in the store, and the verdict goes there */
     kp_run run;
     kp_verdict verdict;
-    kp_buf reply;   /* packed reply of a failed submit, while it is stored */
-    kp_err err;     /* what it will say */
+    kp_buf reply; /* packed reply of a failed submit, while it is stored */
+    kp_err err;   /* what it will say */
 };
 
-kp_request *kp_request_new(void); /* NULL: out of memory */
+kp_request *kp_request_new(void);          /* NULL: out of memory */
 void kp_request_free(kp_request *request); /* NULL is fine */
 
 /* A client's frame, which lives in `request`; takes the request over. */
@@ -66,6 +66,8 @@ void kp_request_admit(kp_daemon *d, kp_request *request);
 /* A job of a request came back; frees the job. */
 void kp_request_job(kp_daemon *d, kp_job *job);
 void kp_request_tick(kp_daemon *d, double now_s);
+/* Memory of all requests that are here. */
+size_t kp_request_bytes(const kp_daemon *d);
 /* The daemon ends: tells everybody. */
 void kp_request_end_all(kp_daemon *d, const kp_err *why);
 

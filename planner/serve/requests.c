@@ -9,9 +9,9 @@
 #include <assert.h>
 #include <math.h>
 
-#define ARENA_BYTES_MAX   ((size_t)512 << 20)
-#define PROGRESS_AFTER_S  0.3 /* quick answers come without */
-#define PROGRESS_EVERY_S  0.5
+#define ARENA_BYTES_MAX  ((size_t)512 << 20)
+#define PROGRESS_AFTER_S 0.3 /* quick answers come without */
+#define PROGRESS_EVERY_S 0.5
 
 /* What a request's type does: how it starts, who takes its jobs, whether its reply is kept. */
 static const struct {
@@ -27,10 +27,14 @@ static const struct {
 };
 
 static const char *const stage_texts[] = {
-    [KP_STAGE_NEW] = "starting",       [KP_STAGE_FIND] = "looking up",
-    [KP_STAGE_QUEUE] = "waiting for other searches", [KP_STAGE_SEARCH] = "searching",
-    [KP_STAGE_COMMIT] = "committing",  [KP_STAGE_VERIFY] = "verifying",
-    [KP_STAGE_FINISH] = "committing",  [KP_STAGE_READ] = "reading",
+    [KP_STAGE_NEW] = "starting",
+    [KP_STAGE_FIND] = "looking up",
+    [KP_STAGE_QUEUE] = "waiting for other searches",
+    [KP_STAGE_SEARCH] = "searching",
+    [KP_STAGE_COMMIT] = "committing",
+    [KP_STAGE_VERIFY] = "verifying",
+    [KP_STAGE_FINISH] = "committing",
+    [KP_STAGE_READ] = "reading",
     [KP_STAGE_OVER] = "done",
 };
 _Static_assert(KP_LEN(stage_texts) == KP_STAGE_COUNT, "one text a stage");
@@ -118,7 +122,7 @@ static void turn_away(kp_daemon *d, kp_request *r, kp_status code, const char *w
     kp_request_free(r);
 }
 
-static size_t bytes_waiting(const kp_daemon *d)
+size_t kp_request_bytes(const kp_daemon *d)
 {
     size_t bytes = 0;
     for (uint32_t i = 0; i < d->n_requests; i++) bytes += d->requests[i]->arena.used_bytes;
@@ -183,7 +187,7 @@ void kp_request_admit(kp_daemon *d, kp_request *r)
         return;
     }
     if (d->n_requests == KP_REQUESTS_MAX ||
-        bytes_waiting(d) + r->arena.used_bytes > KP_REQUEST_BYTES_MAX) {
+        kp_request_bytes(d) + r->arena.used_bytes > KP_REQUEST_BYTES_MAX) {
         turn_away(d, r, KP_RETRY, "too many requests are waiting");
         return;
     }
@@ -232,7 +236,8 @@ kp_status kp_request_plan(kp_request *r, const kp_plan *plan, kp_err *err)
     kp_buf_init(&packed, 0);
     kp_status status = kp_schema_pack(&kp_schema_plan, plan, &packed, err);
     if (status == KP_OK)
-        status = kp_schema_unpack(&kp_schema_plan, packed.data, packed.len, &r->arena, &r->plan, err);
+        status =
+            kp_schema_unpack(&kp_schema_plan, packed.data, packed.len, &r->arena, &r->plan, err);
     kp_buf_release(&packed);
     return status;
 }
@@ -255,8 +260,8 @@ void kp_request_replay(kp_daemon *d, kp_request *r, const kp_job_find *find)
     const kp_schema *schema = kp_wire_schema(seen->reply_type);
     kp_status status = KP_OK;
     if (strcmp(seen->digest, r->digest)) {
-        status = kp_fail(&r->err, KP_CONFLICT, "request '%s' was made before with other content",
-                         r->id);
+        status =
+            kp_fail(&r->err, KP_CONFLICT, "request '%s' was made before with other content", r->id);
         kp_hint(&r->err, "an id names one request; leave --request-id out for a new one");
     } else if (!seen->reply.data && find->plan) {
         status = kp_plan_check(find->plan, &r->err);

@@ -70,8 +70,8 @@ static kp_status place_ranks(kp_run *run, kp_err *err)
             part->ranks = KP_NEW(run->arena, kp_run_rank, plan->n_ranks);
             if (!part->ranks) return kp_nomem(err);
         }
-        part->ranks[part->n_ranks++] = (kp_run_rank){
-            .rank = rank->rank, .gpu_index = rank->gpu_index, .gpu = rank->gpu};
+        part->ranks[part->n_ranks++] =
+            (kp_run_rank){.rank = rank->rank, .gpu_index = rank->gpu_index, .gpu = rank->gpu};
         run->n_ranks++;
     }
     return KP_OK;
@@ -170,7 +170,8 @@ static kp_status copy_checks(kp_run *run, const kp_wire_run_result *result, kp_e
     kp_buf_init(&packed, 0);
     kp_status status = kp_schema_pack(&kp_schema_verdict, &in, &packed, err);
     if (status == KP_OK)
-        status = kp_schema_unpack(&kp_schema_verdict, packed.data, packed.len, run->arena, &out, err);
+        status =
+            kp_schema_unpack(&kp_schema_verdict, packed.data, packed.len, run->arena, &out, err);
     kp_buf_release(&packed);
     KP_TRY(status);
     run->checks = out.checks;
@@ -219,7 +220,7 @@ static kp_check_state spec_state(const kp_run *run, const kp_check_spec *spec)
         if (rank[check->state] > rank[worst]) worst = check->state;
     }
     return n_checks < n_specs && rank[worst] < rank[KP_CHECK_INCONCLUSIVE] ? KP_CHECK_INCONCLUSIVE
-                                                                            : worst;
+                                                                           : worst;
 }
 
 /* What a run that never got results says of each entry. */

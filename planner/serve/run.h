@@ -2,7 +2,8 @@
  *
  * planner/serve/run.h — one verification run: which ranks, on which agents, and what came of it.
  *
- *     asked --RUN to the first agent--> meeting --RUN_READY--> running --RUN_RESULT from each--> over
+ *     asked --RUN to the first agent--> meeting --RUN_READY--> running --RUN_RESULT from each-->
+ * over
  *
  * Only ranks that stand in some check's group are started. The agent of the lowest one starts it,
  * tells where it listens, and brings the results of all checks; the others get their RUN then. A
@@ -21,25 +22,30 @@ typedef struct kp_run_part {
     bool sent, ended;
 } kp_run_part;
 
-typedef enum kp_run_state { KP_RUN_ASKED, KP_RUN_MEETING, KP_RUN_RUNNING, KP_RUN_OVER } kp_run_state;
+typedef enum kp_run_state {
+    KP_RUN_ASKED,
+    KP_RUN_MEETING,
+    KP_RUN_RUNNING,
+    KP_RUN_OVER
+} kp_run_state;
 
 typedef struct kp_run {
     kp_arena *arena;
     const kp_plan *plan;
     char id[48], token[48];
     kp_run_state state;
-    uint64_t fence;       /* UINT64_MAX: no lease */
+    uint64_t fence; /* UINT64_MAX: no lease */
     kp_executor executor;
-    double deadline_s;    /* monotonic */
+    double deadline_s; /* monotonic */
     const char *meet;
-    kp_run_part *parts;   /* parts[0] has the run's first rank */
+    kp_run_part *parts; /* parts[0] has the run's first rank */
     uint32_t n_parts, n_ranks;
     kp_check_spec *specs; /* all, or the sample */
     uint32_t n_specs;
-    kp_check *checks;     /* as the first agent reports them */
+    kp_check *checks; /* as the first agent reports them */
     uint32_t n_checks;
     bool reduced;
-    const char *failure;  /* why there is no verdict; NULL while there may be one */
+    const char *failure; /* why there is no verdict; NULL while there may be one */
 } kp_run;
 
 /* A run of the plan's checks. sample: of each op and cut only the entry with the most weights. The

@@ -42,9 +42,9 @@ static void name_holders(const kp_leases *leases, char *text, size_t size)
     text[0] = 0;
     for (uint32_t i = 0; i < leases->n_leases && at + 120 < size; i++) {
         const kp_lease *lease = &leases->leases[i];
-        at += (size_t)snprintf(text + at, size - at, "%slease '%.40s' of '%.20s' has %u GPUs until %s",
-                               at ? ", " : "", lease->id, lease->owner, lease->n_gpus,
-                               lease->expires);
+        at += (size_t)snprintf(text + at, size - at,
+                               "%slease '%.40s' of '%.20s' has %u GPUs until %s", at ? ", " : "",
+                               lease->id, lease->owner, lease->n_gpus, lease->expires);
     }
 }
 

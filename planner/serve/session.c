@@ -178,8 +178,8 @@ bool kp_session_frame(kp_daemon *d, const kp_frame *frame)
     if (too_long(d, frame, within[i].bytes_max)) return true;
     kp_fleet_node *node;
     uint64_t session = frame->envelope.session == UINT64_MAX ? 0 : frame->envelope.session;
-    kp_heard heard = kp_fleet_heard(&d->fleet, kp_now_s(), &frame->peer, session,
-                                    frame->envelope.seq, &node);
+    kp_heard heard =
+        kp_fleet_heard(&d->fleet, kp_now_s(), &frame->peer, session, frame->envelope.seq, &node);
     if (heard == KP_HEARD_OLD) return true;
     if (heard == KP_HEARD_UNKNOWN) {
         ask_again(d, &frame->peer, true, "the session is not known");

@@ -179,8 +179,7 @@ static void commit(kp_daemon *d, kp_request *r)
             .done = !wire(r)->verify,
         };
     kp_request_store(d, r, job, KP_STAGE_COMMIT);
-    if (r->stage != KP_STAGE_COMMIT)
-        kp_book_remove(&d->book, kp_book_find(&d->book, r->lease_id));
+    if (r->stage != KP_STAGE_COMMIT) kp_book_remove(&d->book, kp_book_find(&d->book, r->lease_id));
 }
 
 static void searched(kp_daemon *d, kp_request *r, kp_job *job)
@@ -282,10 +281,18 @@ static void found(kp_daemon *d, kp_request *r, kp_job *job)
 void kp_submit_job(kp_daemon *d, kp_request *r, kp_job *job)
 {
     switch (job->kind) {
-    case KP_JOB_FIND: found(d, r, job); break;
-    case KP_JOB_SEARCH: searched(d, r, job); break;
-    case KP_JOB_COMMIT: committed(d, r, job); break;
-    default: kp_verify_job(d, r, job); break;
+    case KP_JOB_FIND:
+        found(d, r, job);
+        break;
+    case KP_JOB_SEARCH:
+        searched(d, r, job);
+        break;
+    case KP_JOB_COMMIT:
+        committed(d, r, job);
+        break;
+    default:
+        kp_verify_job(d, r, job);
+        break;
     }
     kp_submit_next(d);
 }

@@ -97,8 +97,9 @@ static void say_why(kp_request *r)
     const kp_check *check = worst_check(&r->verdict);
     const char *why = check && check->message ? check->message : "no reason was given";
     if (r->verdict.verdict == KP_VERDICT_FAILED) {
-        kp_fail(&r->err, KP_VERIFY_FAILED, "plan '%s': layer '%.60s', %s cut by %s, is wrong: %.160s",
-                r->plan.id, check ? check->layer : "?", check ? kp_op_names[check->op] : "?",
+        kp_fail(&r->err, KP_VERIFY_FAILED,
+                "plan '%s': layer '%.60s', %s cut by %s, is wrong: %.160s", r->plan.id,
+                check ? check->layer : "?", check ? kp_op_names[check->op] : "?",
                 check ? kp_cut_names[check->cut] : "?", why);
         kp_hint(&r->err, "its GPUs were released; 'kplan show %s' has all checks", r->plan.id);
         return;
@@ -124,7 +125,8 @@ static kp_status pack_reply(kp_request *r, bool failed, kp_store_request *ret, k
     }
     if (is_submit(r)) ret->plan = r->plan.id;
     if (r->reply.len)
-        ret->reply = (kp_bytes){.data = (const uint8_t *)r->reply.data, .len = (uint32_t)r->reply.len};
+        ret->reply =
+            (kp_bytes){.data = (const uint8_t *)r->reply.data, .len = (uint32_t)r->reply.len};
     return status;
 }
 
@@ -189,6 +191,8 @@ static void finished(kp_daemon *d, kp_request *r, kp_job *job)
     }
     kp_book_lease *lease = kp_book_find(&d->book, r->lease_id);
     if (unusable(r) && lease) kp_book_remove(&d->book, lease);
+    /* A lease may be shorter than its verification. */
+    if (!lease && r->plan.lease) r->plan.lease->state = KP_LEASE_EXPIRED;
     if (unusable(r))
         fail(d, r);
     else

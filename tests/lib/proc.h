@@ -43,7 +43,8 @@ kp_proc kp_proc_start(const kp_dir *dir, const char *name, const char *const *ar
 kp_proc kp_proc_fork(const kp_dir *dir, const char *name, int (*body)(void *arg), void *arg);
 
 /* Waits until a line of stderr that this child wrote starts with `prefix`; true if it came within
- * timeout_s, false at once if the child ended without it. The rest of the line after the prefix goes to `rest` (may be NULL). */
+ * timeout_s, false at once if the child ended without it. The rest of the line after the prefix
+ * goes to `rest` (may be NULL). */
 bool kp_proc_line(const kp_proc *proc, const char *prefix, double timeout_s, char *rest,
                   size_t rest_size);
 

@@ -10,8 +10,14 @@ void kp_service_start_daemon(kp_service *p)
 {
     char name[24];
     const kp_path program = kp_program("kpland");
-    const char *argv[] = {program.s, "--listen", p->endpoint, "--store", p->store,
-                          "--heartbeat", p->heartbeat ? p->heartbeat : "1s", NULL};
+    const char *argv[] = {program.s,
+                          "--listen",
+                          p->endpoint,
+                          "--store",
+                          p->store,
+                          "--heartbeat",
+                          p->heartbeat ? p->heartbeat : "1s",
+                          NULL};
     snprintf(name, sizeof(name), "kpland%u", p->starts++);
     p->daemon = kp_proc_start(&p->dir, name, argv, NULL);
     bool ready = kp_proc_line(&p->daemon, "ready", READY_S, NULL, 0);
@@ -23,8 +29,8 @@ unsigned kp_service_add_agent(kp_service *p, const char *name, const char *machi
 {
     cr_assert(p->n_agents < KP_SERVICE_AGENTS_MAX);
     const kp_path program = kp_program("kplan-agent");
-    const char *argv[] = {program.s, "--server", p->endpoint, "--node", name, "--invent", machine,
-                          NULL};
+    const char *argv[] = {program.s, "--server", p->endpoint, "--node",
+                          name,      "--invent", machine,     NULL};
     p->agents[p->n_agents] = kp_proc_start(&p->dir, name, argv, NULL);
     return p->n_agents++;
 }
@@ -120,7 +126,8 @@ kp_status kp_service_plan(kp_service *p, const char *id, kp_plan **ret, kp_err *
     return kp_service_call(p, NULL, KP_WIRE_GET, &request, KP_WIRE_PLAN, ret, err);
 }
 
-kp_wire_plan_request kp_service_request(kp_service *p, const char *model, uint32_t nodes, bool verify)
+kp_wire_plan_request kp_service_request(kp_service *p, const char *model, uint32_t nodes,
+                                        bool verify)
 {
     char path[128];
     kp_wire_plan_request request;

@@ -18,8 +18,8 @@ typedef struct kp_service {
     kp_arena arena; /* replies */
 } kp_service;
 
-/* kpland on ipc in a fresh folder and n agents n0, n1, ... that invent `machine` each ("8xH100-80G");
- * waits until all are ready. heartbeat NULL: the usual second. */
+/* kpland on ipc in a fresh folder and n agents n0, n1, ... that invent `machine` each
+ * ("8xH100-80G"); waits until all are ready. heartbeat NULL: the usual second. */
 kp_service kp_service_start(unsigned n_agents, const char *machine, const char *heartbeat);
 /* Ends all, removes the folder. */
 void kp_service_stop(kp_service *service);
@@ -37,8 +37,9 @@ char *kp_service_said(const kp_service *service);
 bool kp_service_wait_said(const kp_service *service, const char *text, double timeout_s);
 
 /* kp_link_call with 30 s. */
-kp_status kp_service_call(kp_service *service, const char *id, kp_wire_type type, const void *request,
-                          kp_wire_type reply_type, void *ret_reply, kp_err *err);
+kp_status kp_service_call(kp_service *service, const char *id, kp_wire_type type,
+                          const void *request, kp_wire_type reply_type, void *ret_reply,
+                          kp_err *err);
 kp_nodes *kp_service_nodes(kp_service *service);
 kp_leases *kp_service_leases(kp_service *service);
 kp_plans *kp_service_plans(kp_service *service);
@@ -47,9 +48,9 @@ kp_status kp_service_plan(kp_service *service, const char *id, kp_plan **ret, kp
 /* A request for `nodes` nodes of tests/data/models/NAME.json, reserving. */
 kp_wire_plan_request kp_service_request(kp_service *service, const char *model, uint32_t nodes,
                                         bool verify);
-kp_status kp_service_submit(kp_service *service, const char *id, const kp_wire_plan_request *request,
-                            kp_plan **ret, kp_err *err);
-kp_status kp_service_lease(kp_service *service, const char *id, const char *action, const char *lease,
-                           double lease_s, kp_lease **ret, kp_err *err);
+kp_status kp_service_submit(kp_service *service, const char *id,
+                            const kp_wire_plan_request *request, kp_plan **ret, kp_err *err);
+kp_status kp_service_lease(kp_service *service, const char *id, const char *action,
+                           const char *lease, double lease_s, kp_lease **ret, kp_err *err);
 
 #endif

@@ -67,22 +67,24 @@ Test(daemon, submit_look_lease_verify)
     /* Verified again from the store, from a file, and a sample; an edited file is refused. */
     kp_verdict *verdict;
     kp_wire_verify_request verify = {.plan = plan->id};
-    MUST(kp_service_call(&s, "rq_v", KP_WIRE_VERIFY_REQUEST, &verify, KP_WIRE_VERDICT, &verdict, &err));
+    MUST(kp_service_call(&s, "rq_v", KP_WIRE_VERIFY_REQUEST, &verify, KP_WIRE_VERDICT, &verdict,
+                         &err));
     cr_expect_eq(verdict->verdict, KP_VERDICT_VERIFIED);
     cr_expect_str_eq(verdict->plan, plan->id);
     verify = (kp_wire_verify_request){.body = plan, .sample = true};
-    MUST(kp_service_call(&s, NULL, KP_WIRE_VERIFY_REQUEST, &verify, KP_WIRE_VERDICT, &verdict, &err));
+    MUST(kp_service_call(&s, NULL, KP_WIRE_VERIFY_REQUEST, &verify, KP_WIRE_VERDICT, &verdict,
+                         &err));
     cr_expect_eq(verdict->verdict, KP_VERDICT_VERIFIED);
     kp_plan edited = *plan;
     edited.strategy.dp++;
     verify = (kp_wire_verify_request){.body = &edited};
-    cr_expect_eq(kp_service_call(&s, NULL, KP_WIRE_VERIFY_REQUEST, &verify, KP_WIRE_VERDICT, &verdict,
-                                 &err),
-                 KP_INPUT);
+    cr_expect_eq(
+        kp_service_call(&s, NULL, KP_WIRE_VERIFY_REQUEST, &verify, KP_WIRE_VERDICT, &verdict, &err),
+        KP_INPUT);
     verify = (kp_wire_verify_request){.plan = "pl_none"};
-    cr_expect_eq(kp_service_call(&s, NULL, KP_WIRE_VERIFY_REQUEST, &verify, KP_WIRE_VERDICT, &verdict,
-                                 &err),
-                 KP_INPUT);
+    cr_expect_eq(
+        kp_service_call(&s, NULL, KP_WIRE_VERIFY_REQUEST, &verify, KP_WIRE_VERDICT, &verdict, &err),
+        KP_INPUT);
 
     /* Released: the GPUs are free, and the same words again get the same answer. */
     MUST(kp_service_lease(&s, "rq_r", "release", plan->lease->id, NAN, &lease, &err));
@@ -96,9 +98,9 @@ Test(daemon, submit_look_lease_verify)
     cr_expect_eq(again->lease->fence, 2);
     /* The old plan's GPUs are someone else's now. */
     verify = (kp_wire_verify_request){.plan = plan->id};
-    cr_expect_eq(kp_service_call(&s, NULL, KP_WIRE_VERIFY_REQUEST, &verify, KP_WIRE_VERDICT, &verdict,
-                                 &err),
-                 KP_CONFLICT);
+    cr_expect_eq(
+        kp_service_call(&s, NULL, KP_WIRE_VERIFY_REQUEST, &verify, KP_WIRE_VERDICT, &verdict, &err),
+        KP_CONFLICT);
     kp_proc_signal(&s.daemon, SIGTERM);
     cr_expect_eq(kp_proc_wait(&s.daemon, 10), 0, "a clean end");
     kp_service_stop(&s);
@@ -232,8 +234,9 @@ Test(daemon, hanging_agent_runs_into_the_deadline)
     bool told = false;
     kp_proc_signal(&s.agents[1], SIGSTOP);
     const kp_wire_plan_request request = kp_service_request(&s, "dense", 2, true);
-    kp_status status = kp_link_call(s.endpoint, 2, "rq_1", KP_WIRE_PLAN_REQUEST, &request, KP_WIRE_PLAN,
-                                    &s.arena, (void **)&plan, NULL, note_progress, &told, &err);
+    kp_status status =
+        kp_link_call(s.endpoint, 2, "rq_1", KP_WIRE_PLAN_REQUEST, &request, KP_WIRE_PLAN, &s.arena,
+                     (void **)&plan, NULL, note_progress, &told, &err);
     cr_expect_eq(status, KP_INCONCLUSIVE, "%s: %s", kp_status_name(status), err.msg);
     cr_expect(strstr(err.msg, "could not be finished"), "%s", err.msg);
     cr_expect(told, "no progress was told");
@@ -295,7 +298,7 @@ Test(daemon, leases_outlive_a_kill_and_then_end)
     kp_err err = {0};
     kp_plan *plan;
     kp_wire_plan_request request = kp_service_request(&s, "dense", 1, false);
-    request.lease_s = 3;
+    request.lease_s = 6;
     MUST(kp_service_submit(&s, "rq_1", &request, &plan, &err));
     uint64_t revision = kp_service_nodes(&s)->revision;
     kp_proc_kill(&s.daemon);
@@ -340,7 +343,7 @@ Test(daemon, starts_that_fail)
     };
     for (size_t i = 0; i < KP_LEN(rows); i++) {
         const kp_path program = kp_program("kpland");
-        const char *argv[] = {program.s,    "--listen",   rows[i].listen, "--store",
+        const char *argv[] = {program.s,     "--listen",   rows[i].listen, "--store",
                               rows[i].store, rows[i].more, rows[i].value,  NULL};
         char *err = NULL;
         int code = kp_proc_run(&s.dir, argv, NULL, 20, NULL, &err);
@@ -371,7 +374,8 @@ Test(daemon, says_where_it_listens)
     kp_dir_remove(&dir);
 }
 
-/* A full disk refuses what writes; looking goes on, and so does writing when there is room again. */
+/* A full disk refuses what writes; looking goes on, and so does writing when there is room again.
+ */
 Test(daemon, full_disk)
 {
     kp_dir dir = kp_dir_make();

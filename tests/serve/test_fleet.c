@@ -46,11 +46,11 @@ typedef enum what { HELLO, BEAT, TICK, LOST } what;
 typedef struct step {
     what what;
     double at_s;
-    uint64_t arg;     /* BEAT: seq; HELLO: peer */
+    uint64_t arg; /* BEAT: seq; HELLO: peer */
     const char *epoch;
-    int want;         /* BEAT: kp_heard; HELLO: kp_status */
+    int want; /* BEAT: kp_heard; HELLO: kp_status */
     kp_node_state state;
-    bool raised;      /* the revision rose */
+    bool raised; /* the revision rose */
 } step;
 
 static void live(const char *name, const step *steps, size_t n)
@@ -73,7 +73,8 @@ static void live(const char *name, const step *steps, size_t n)
             }
         }
         kp_fleet_node *heard;
-        if (s->what == BEAT) got = (int)kp_fleet_heard(&f.fleet, s->at_s, &peer, session, s->arg, &heard);
+        if (s->what == BEAT)
+            got = (int)kp_fleet_heard(&f.fleet, s->at_s, &peer, session, s->arg, &heard);
         if (s->what == TICK) kp_fleet_tick(&f.fleet, s->at_s);
         if (s->what == LOST) kp_fleet_lost(&f.fleet, node);
         cr_expect_eq(got, s->want, "%s step %zu: got %d", name, i, got);
@@ -139,24 +140,63 @@ Test(fleet, lives)
     live("rivals", rivals, KP_LEN(rivals));
 }
 
-static void too_many_gpus(kp_node *n) { n->n_gpus = 65; }
-static void bad_name(kp_node *n) { n->name = "a b"; }
-static void no_uuid(kp_node *n) { n->gpus[1].uuid = ""; }
-static void same_uuid(kp_node *n) { n->gpus[1].uuid = n->gpus[0].uuid; }
-static void same_index(kp_node *n) { n->gpus[1].index = 0; }
-static void no_memory(kp_node *n) { n->gpus[1].total_bytes = 0; }
-static void huge_memory(kp_node *n) { n->gpus[1].total_bytes = (uint64_t)17 << 40; }
-static void all_reserved(kp_node *n) { n->gpus[1].driver_reserved_bytes = UINT64_MAX - 1; }
-static void control_bytes(kp_node *n) { n->gpus[1].uuid = "GPU\n1"; }
-static void no_epoch(kp_node *n) { n->boot_epoch = NULL; }
-static void odd_epoch(kp_node *n) { n->boot_epoch = "be\n"; }
+static void too_many_gpus(kp_node *n)
+{
+    n->n_gpus = 65;
+}
+static void bad_name(kp_node *n)
+{
+    n->name = "a b";
+}
+static void no_uuid(kp_node *n)
+{
+    n->gpus[1].uuid = "";
+}
+static void same_uuid(kp_node *n)
+{
+    n->gpus[1].uuid = n->gpus[0].uuid;
+}
+static void same_index(kp_node *n)
+{
+    n->gpus[1].index = 0;
+}
+static void no_memory(kp_node *n)
+{
+    n->gpus[1].total_bytes = 0;
+}
+static void huge_memory(kp_node *n)
+{
+    n->gpus[1].total_bytes = (uint64_t)17 << 40;
+}
+static void all_reserved(kp_node *n)
+{
+    n->gpus[1].driver_reserved_bytes = UINT64_MAX - 1;
+}
+static void control_bytes(kp_node *n)
+{
+    n->gpus[1].uuid = "GPU\n1";
+}
+static void no_epoch(kp_node *n)
+{
+    n->boot_epoch = NULL;
+}
+static void odd_epoch(kp_node *n)
+{
+    n->boot_epoch = "be\n";
+}
 static void lost_card(kp_node *n)
 {
     n->gpus[1].state = KP_GPU_UNHEALTHY;
     n->gpus[1].total_bytes = n->gpus[1].driver_reserved_bytes = n->gpus[1].free_bytes = 0;
 }
-static void fine(kp_node *n) { n->gpus[1].state = KP_GPU_UNHEALTHY; }
-static void no_gpus(kp_node *n) { n->n_gpus = 0; }
+static void fine(kp_node *n)
+{
+    n->gpus[1].state = KP_GPU_UNHEALTHY;
+}
+static void no_gpus(kp_node *n)
+{
+    n->n_gpus = 0;
+}
 
 Test(fleet, inventories_that_cannot_be)
 {
@@ -206,13 +246,15 @@ Test(fleet, a_gpu_is_in_one_live_node)
     cr_expect_eq(kp_fleet_inventory(&f.fleet, b, &stolen, &err), KP_CONFLICT);
     kp_node other = kp_test_node(&f.arena, "c", 16, 8);
     cr_expect_eq(kp_fleet_inventory(&f.fleet, b, &other, &err), KP_INPUT);
-    /* The node that had it is silent: the card moved, and cannot be in both when that one is back. */
+    /* The node that had it is silent: the card moved, and cannot be in both when that one is back.
+     */
     kp_fleet_lost(&f.fleet, a);
     cr_expect_eq(kp_fleet_inventory(&f.fleet, b, &stolen, &err), KP_OK, "%s", err.msg);
     cr_expect_str_eq(b->node.gpus[0].uuid, "GPU-7");
     kp_peer peer = peer_of(1);
     kp_fleet_node *heard;
-    cr_expect_eq(kp_fleet_heard(&f.fleet, 2, &peer, a->session, UINT64_MAX, &heard), KP_HEARD_UNKNOWN);
+    cr_expect_eq(kp_fleet_heard(&f.fleet, 2, &peer, a->session, UINT64_MAX, &heard),
+                 KP_HEARD_UNKNOWN);
     cr_expect_eq(a->node.state, KP_NODE_SUSPECT);
     cr_expect_eq(hello(&f, 2, 1, "a", "be_1", 0, &heard, &rival), KP_CONFLICT);
     kp_fleet_lost(&f.fleet, b);
@@ -241,7 +283,8 @@ Test(fleet, changes_raise_the_revision_and_views_are_copies)
     cr_assert_eq(kp_node_hash(&less, hash, &err), KP_OK);
     cr_expect_str_eq(a->hash, hash);
     const char *held[] = {"GPU-8", "GPU-9"};
-    const kp_lease lease = {.id = "ls_1", .plan = "pl_1", .owner = "ann", .gpus = held, .n_gpus = 2};
+    const kp_lease lease = {
+        .id = "ls_1", .plan = "pl_1", .owner = "ann", .gpus = held, .n_gpus = 2};
     cr_assert_eq(kp_book_add(&book, &lease, 10, 10, false, &err), KP_OK);
     cr_assert_eq(kp_fleet_view(&f.fleet, &book, &f.arena, &view, &err), KP_OK, "%s", err.msg);
     cr_assert_eq(view.n_nodes, 2);

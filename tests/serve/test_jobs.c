@@ -53,8 +53,8 @@ Test(jobs, a_refused_job_takes_nothing_from_its_group)
     kp_job *find = kp_job_new(KP_JOB_FIND, 9, 1);
     find->find.id = "rq_3";
     kp_job *release = kp_job_new(KP_JOB_LEASE, 10, 2);
-    release->lease =
-        (kp_job_lease){.id = "ls_1", .action = KP_LEASE_RELEASE, .request = "rq_r", .digest = DIGEST};
+    release->lease = (kp_job_lease){
+        .id = "ls_1", .action = KP_LEASE_RELEASE, .request = "rq_r", .digest = DIGEST};
     /* Two leases of GPU 1, then its release, a third lease of it, and a question in between. */
     kp_job *jobs[] = {commit_job(&arena, 1, 1), commit_job(&arena, 2, 1), release,
                       commit_job(&arena, 3, 1), find};
@@ -95,8 +95,10 @@ Test(jobs, finish_tolerates_a_lease_that_ended)
     const kp_verdict verdict = {
         .plan = "pl_1", .verdict = KP_VERDICT_INCONCLUSIVE, .shapes = "full"};
     finish->finish = (kp_job_finish){.verdict = &verdict, .release = "ls_1", .request = "rq_1"};
-    finish->finish.done = (kp_store_request){
-        .digest = DIGEST, .plan = "pl_1", .reply_type = KP_WIRE_ERROR, .reply = {(const uint8_t *)"x", 1}};
+    finish->finish.done = (kp_store_request){.digest = DIGEST,
+                                             .plan = "pl_1",
+                                             .reply_type = KP_WIRE_ERROR,
+                                             .reply = {(const uint8_t *)"x", 1}};
     kp_job *jobs[] = {commit, expire, finish};
     kp_storer_run(&store, jobs, KP_LEN(jobs));
     for (size_t i = 0; i < KP_LEN(jobs); i++)
@@ -124,7 +126,8 @@ Test(jobs, searches)
     } rows[] = {
         {"all free", 0, 2, UINT32_MAX, 60, KP_OK, ""},
         {"one of two", 8, 1, UINT32_MAX, 60, KP_OK, ""},
-        {"held by a lease", 8, 2, UINT32_MAX, 60, KP_CONFLICT, "lease 'ls_1' of 'bob' has 8 GPUs until then"},
+        {"held by a lease", 8, 2, UINT32_MAX, 60, KP_CONFLICT,
+         "lease 'ls_1' of 'bob' has 8 GPUs until then"},
         {"held in part", 12, 1, 8, 60, KP_CONFLICT, "lease 'ls_1' of 'bob'"},
         {"never there", 8, 3, UINT32_MAX, 60, KP_INFEASIBLE, "3 nodes"},
         {"no time", 0, 2, UINT32_MAX, -1, KP_RETRY, "no time"},

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * kpland killed at random moments: no plan that was acknowledged is lost, no GPU is leased twice. */
+ * kpland killed at random moments: no plan that was acknowledged is lost, no GPU is leased twice.
+ */
 #include "tests/lib/service.h"
 
 #include <criterion/criterion.h>
@@ -24,8 +25,9 @@ static int submit_for_ever(void *arg)
         kp_plan *plan;
         kp_arena_mark mark = kp_arena_tell(&s->arena);
         snprintf(id, sizeof(id), "rq_%u", i);
-        kp_status status = kp_link_call(s->endpoint, 5, id, KP_WIRE_PLAN_REQUEST, &request,
-                                        KP_WIRE_PLAN, &s->arena, (void **)&plan, NULL, NULL, NULL, &err);
+        kp_status status =
+            kp_link_call(s->endpoint, 5, id, KP_WIRE_PLAN_REQUEST, &request, KP_WIRE_PLAN,
+                         &s->arena, (void **)&plan, NULL, NULL, NULL, &err);
         if (status == KP_OK) {
             int len = snprintf(line, sizeof(line), "%s %llu %s\n", plan->id,
                                (unsigned long long)plan->lease->fence, plan->ranks[0].gpu);
@@ -51,7 +53,8 @@ static unsigned check_ledger(kp_service *s, const char *text)
         kp_plan *plan;
         kp_err err = {0};
         cr_assert_eq(sscanf(line, "%63s %llu %63s", id, &fence, gpu), 3);
-        cr_assert_eq(kp_service_plan(s, id, &plan, &err), KP_OK, "%s was acknowledged: %s", id, err.msg);
+        cr_assert_eq(kp_service_plan(s, id, &plan, &err), KP_OK, "%s was acknowledged: %s", id,
+                     err.msg);
         cr_expect_eq(plan->lease->fence, fence, "%s", id);
         cr_expect_str_eq(plan->ranks[0].gpu, gpu);
         cr_expect_gt(fence, last, "%s", id);

@@ -147,7 +147,8 @@ Test(run, what_ends_it_early)
     kp_plan plan = spread(&arena);
     kp_run run;
     kp_verdict verdict;
-    const kp_wire_run_result good = {.run = "rn_1"}, bad = {.run = "rn_1", .failure = "no such GPU"};
+    const kp_wire_run_result good = {.run = "rn_1"},
+                             bad = {.run = "rn_1", .failure = "no such GPU"};
     cr_assert_eq(kp_run_make(&plan, false, "rn_1", "s", &arena, &run, &err), KP_OK);
     for (uint32_t k = 0; k < run.n_parts; k++) run.parts[k].sent = true;
     run.state = KP_RUN_RUNNING;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * kpland against peers that are not what they should be: rubbish, wrong messages, strange agents. */
+ * kpland against peers that are not what they should be: rubbish, wrong messages, strange agents.
+ */
 #include "proto/node.h"
 #include "proto/wire.h"
 #include "tests/lib/plans.h"
@@ -192,7 +193,8 @@ static void send_rubbish(void *socket, uint64_t seed)
     for (size_t i = 0; i < 100; i++) {
         size_t len = noise_byte(&seed) * 2u + 1u;
         for (size_t k = 0; k < len; k++) bytes[k] = noise_byte(&seed);
-        if (i % 3 == 0) memcpy(bytes, real.data, len < real.len ? len : real.len); /* a true start */
+        if (i % 3 == 0)
+            memcpy(bytes, real.data, len < real.len ? len : real.len); /* a true start */
         zmq_send(socket, bytes, len, ZMQ_DONTWAIT | (i % 7 == 0 ? ZMQ_SNDMORE : 0));
     }
     zmq_send(socket, "", 0, ZMQ_DONTWAIT);

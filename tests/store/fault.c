@@ -139,9 +139,9 @@ static int f_device(sqlite3_file *f)
 }
 
 /* Version 1: no shared memory, which a store that holds its file exclusively does without. */
-static const sqlite3_io_methods methods = {1,      f_close,  f_read,  f_write,   f_truncate,
-                                           f_sync, f_size,   f_lock,  f_unlock,  f_check,
-                                           f_control, f_sector, f_device, 0, 0, 0, 0, 0, 0};
+static const sqlite3_io_methods methods = {
+    1,         f_close,  f_read,   f_write, f_truncate, f_sync, f_size, f_lock, f_unlock, f_check,
+    f_control, f_sector, f_device, 0,       0,          0,      0,      0,      0};
 
 static image *image_of(const char *name)
 {
@@ -223,8 +223,8 @@ static unsigned next(unsigned *seed)
 static void write_back(const image *of, unsigned seed)
 {
     bool later = seed != 0;
-    size_t len = later && of->now_len > of->synced_len && next(&seed) % 2 ? of->now_len
-                                                                               : of->synced_len;
+    size_t len =
+        later && of->now_len > of->synced_len && next(&seed) % 2 ? of->now_len : of->synced_len;
     FILE *file = fopen(of->path, "wb");
     if (!file) abort();
     for (size_t at = 0; at < len; at += SECTOR) {
@@ -242,5 +242,6 @@ void kp_fault_power_off(unsigned seed)
 {
     power_left = 0;
     for (int i = 0; i < IMAGES; i++)
-        if (images[i].path[0] && !images[i].gone) write_back(&images[i], seed ? seed + (unsigned)i : 0);
+        if (images[i].path[0] && !images[i].gone)
+            write_back(&images[i], seed ? seed + (unsigned)i : 0);
 }

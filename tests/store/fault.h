@@ -14,8 +14,8 @@ void kp_fault_arm(int nth_write, int nth_sync, int code);
 /* True if a fault was hit since it was armed. */
 int kp_fault_hit(void);
 
-/* Power loss. From kp_fault_power_on the layer remembers what each file had at its last sync; at the
- * nth write or sync the power goes: nothing reaches the disk any more. kp_fault_power_off then
+/* Power loss. From kp_fault_power_on the layer remembers what each file had at its last sync; at
+ * the nth write or sync the power goes: nothing reaches the disk any more. kp_fault_power_off then
  * writes what a disk may hold afterwards to the same files: each sector of 512 bytes as it was
  * synced, or, by `seed`, as it was written since (0: synced ones only). Close the store before. */
 void kp_fault_power_on(int nth_call);

@@ -20,7 +20,8 @@ static kp_store *must_open(const char *path)
     return store;
 }
 
-static kp_status commit(kp_store *store, unsigned number, unsigned gpu, uint64_t *fence, kp_err *err)
+static kp_status commit(kp_store *store, unsigned number, unsigned gpu, uint64_t *fence,
+                        kp_err *err)
 {
     kp_arena arena;
     char lease[32];
@@ -80,7 +81,8 @@ static bool live_with_fault(const char *path, size_t kind, int nth)
         cr_expect_eq(commit(store, 3, 3, &fence, &err), KP_OK, "writing goes on: %s", err.msg);
     } else if (hit) {
         kp_fault_arm(0, 0, 0);
-        cr_expect_eq(commit(store, 3, 3, &fence, &err), KP_STORE, "nothing is acknowledged any more");
+        cr_expect_eq(commit(store, 3, 3, &fence, &err), KP_STORE,
+                     "nothing is acknowledged any more");
         cr_expect_eq(look(store, 1, &err), KP_STORE);
     }
     kp_fault_arm(0, 0, 0);
@@ -126,7 +128,8 @@ Test(fault, group_on_a_full_disk)
         cr_assert_eq(commit(store, 1, 1, &fence, &err), KP_OK);
         kp_fault_arm(nth, 0, SQLITE_FULL);
         kp_status status = kp_store_begin(store, &err);
-        for (unsigned i = 2; i < 6 && status == KP_OK; i++) status = commit(store, i, i, &fence, &err);
+        for (unsigned i = 2; i < 6 && status == KP_OK; i++)
+            status = commit(store, i, i, &fence, &err);
         if (status == KP_OK)
             status = kp_store_commit(store, &err);
         else
@@ -204,7 +207,8 @@ Test(fault, killed_writer_loses_nothing)
         unsigned number;
         unsigned long long fence;
         cr_assert_eq(sscanf(line, "%u %llu", &number, &fence), 2);
-        cr_expect_eq(look(store, number, &err), KP_OK, "plan %u was acknowledged and is lost", number);
+        cr_expect_eq(look(store, number, &err), KP_OK, "plan %u was acknowledged and is lost",
+                     number);
         cr_expect_gt(fence, last);
         last = fence;
         n++;

@@ -152,8 +152,9 @@ static char *shape_of(const char *path)
     cr_assert_eq(code, SQLITE_OK, "%s", sqlite3_errmsg(db));
     while (sqlite3_step(rows) == SQLITE_ROW)
         kp_buf_fmt(&text, "%s.%s %s %d %d\n", (const char *)sqlite3_column_text(rows, 0),
-                   (const char *)sqlite3_column_text(rows, 1), (const char *)sqlite3_column_text(rows, 2),
-                   sqlite3_column_int(rows, 3), sqlite3_column_int(rows, 4));
+                   (const char *)sqlite3_column_text(rows, 1),
+                   (const char *)sqlite3_column_text(rows, 2), sqlite3_column_int(rows, 3),
+                   sqlite3_column_int(rows, 4));
     sqlite3_finalize(rows);
     sqlite3_close(db);
     return text.data;
@@ -200,7 +201,8 @@ Test(open, broken_step_changes_nothing)
 {
     static const kp_store_step steps[] = {
         {2, "CREATE TABLE extra (x) STRICT; PRAGMA user_version = 3"},
-        {2, "CREATE TABLE extra (x INTEGER) STRICT; PRAGMA user_version = 3; INSERT INTO none VALUES (1)"},
+        {2, "CREATE TABLE extra (x INTEGER) STRICT; PRAGMA user_version = 3; INSERT INTO none "
+            "VALUES (1)"},
         {2, "CREATE TABLE extra (x INTEGER) STRICT; PRAGMA user_version = 3"},
     };
     static const kp_status want[] = {KP_STORE, KP_STORE, KP_OK};

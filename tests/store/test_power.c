@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Power loss at every call that reaches the disk: what was acknowledged is there and whole, whatever
- * the disk did with what was not synced. */
+ * Power loss at every call that reaches the disk: what was acknowledged is there and whole,
+ * whatever the disk did with what was not synced. */
 #include "store/store.h"
 #include "tests/lib/plans.h"
 #include "tests/lib/proc.h"
@@ -47,8 +47,8 @@ static void live(life *l)
         l->acked += on;
     }
     if (on) {
-        on = kp_store_lease_change(store, "ls_1", KP_LEASE_RELEASE, NULL, 0, 9, &arena, &lease, NULL) ==
-             KP_OK;
+        on = kp_store_lease_change(store, "ls_1", KP_LEASE_RELEASE, NULL, 0, 9, &arena, &lease,
+                                   NULL) == KP_OK;
         l->released = on;
     }
     if (on && kp_store_begin(store, NULL) == KP_OK) {
@@ -108,7 +108,8 @@ Test(power, what_was_acknowledged_survives)
     kp_dir_remove(&dir);
 }
 
-/* The harness has teeth: the same cuts lose rows that SQLite acknowledged with synchronous=NORMAL. */
+/* The harness has teeth: the same cuts lose rows that SQLite acknowledged with synchronous=NORMAL.
+ */
 Test(power, weaker_settings_are_caught)
 {
     kp_dir dir = kp_dir_make();

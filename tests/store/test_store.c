@@ -97,8 +97,8 @@ Test(store, no_gpu_is_in_two_live_leases)
     MUST(commit(&f, 3, 4, 4, NULL, true, &fence, &err));
     cr_expect_gt(fence, last);
     last = fence;
-    MUST(kp_store_lease_change(f.store, "ls_1", KP_LEASE_RELEASE, NULL, 0, 5000000, &f.arena, &lease,
-                               &err));
+    MUST(kp_store_lease_change(f.store, "ls_1", KP_LEASE_RELEASE, NULL, 0, 5000000, &f.arena,
+                               &lease, &err));
     cr_expect_eq(lease.state, KP_LEASE_RELEASED);
     reopen(&f);
     MUST(commit(&f, 2, 0, 4, NULL, true, &fence, &err));
@@ -107,7 +107,8 @@ Test(store, no_gpu_is_in_two_live_leases)
     uint32_t n;
     MUST(kp_store_fences(f.store, &f.arena, &fences, &n, &err));
     cr_assert_eq(n, 8);
-    for (uint32_t i = 0; i < n; i++) cr_expect_eq(fences[i].fence, i < 4 ? fence : last, "GPU %u", i);
+    for (uint32_t i = 0; i < n; i++)
+        cr_expect_eq(fences[i].fence, i < 4 ? fence : last, "GPU %u", i);
     /* The same plan twice, and the same request twice. */
     cr_expect_eq(commit(&f, 2, 20, 1, NULL, true, &fence, &err), KP_CONFLICT);
     cr_expect_str_eq(err.msg, "plan 'pl_2' is in the store already");
@@ -141,10 +142,10 @@ Test(store, lease_actions)
         kp_plan plan;
         const char *id = kp_arena_fmt(&f.arena, "ls_%u", i);
         MUST(commit(&f, i, i, 1, NULL, true, &fence, &err));
-        MUST(kp_store_lease_change(f.store, id, rows[i].first, NULL, 90000, 1500000, &f.arena, &lease,
-                                   &err));
-        kp_status status =
-            kp_store_lease_change(f.store, id, rows[i].then, NULL, 0, 2000000, &f.arena, &lease, &err);
+        MUST(kp_store_lease_change(f.store, id, rows[i].first, NULL, 90000, 1500000, &f.arena,
+                                   &lease, &err));
+        kp_status status = kp_store_lease_change(f.store, id, rows[i].then, NULL, 0, 2000000,
+                                                 &f.arena, &lease, &err);
         cr_expect_eq(status, rows[i].want, "row %u: %s", i, err.msg);
         if (rows[i].expires_ms)
             cr_expect_str_eq(lease.expires, kp_time_text(rows[i].expires_ms).s, "row %u", i);
@@ -152,9 +153,9 @@ Test(store, lease_actions)
         cr_expect_eq(plan.lease->state, rows[i].state, "row %u", i);
     }
     kp_lease lease;
-    cr_expect_eq(kp_store_lease_change(f.store, "ls_99", KP_LEASE_RENEW, NULL, 0, 1, &f.arena, &lease,
-                                       &err),
-                 KP_INPUT);
+    cr_expect_eq(
+        kp_store_lease_change(f.store, "ls_99", KP_LEASE_RENEW, NULL, 0, 1, &f.arena, &lease, &err),
+        KP_INPUT);
     teardown(&f);
 }
 
@@ -168,8 +169,8 @@ Test(store, lists_are_newest_first_and_bounded)
     kp_leases leases;
     for (unsigned i = 1; i <= 5; i++) MUST(commit(&f, i, i, 1, NULL, true, &fence, &err));
     for (unsigned i = 2; i <= 4; i++)
-        MUST(kp_store_lease_change(f.store, kp_arena_fmt(&f.arena, "ls_%u", i), KP_LEASE_RELEASE, NULL,
-                                   0, 3000000, &f.arena, &lease, &err));
+        MUST(kp_store_lease_change(f.store, kp_arena_fmt(&f.arena, "ls_%u", i), KP_LEASE_RELEASE,
+                                   NULL, 0, 3000000, &f.arena, &lease, &err));
     MUST(kp_store_plans(f.store, 4, &f.arena, &plans, &err));
     cr_assert_eq(plans.n_plans, 4);
     cr_expect_str_eq(plans.plans[0].id, "pl_5");
