@@ -32,10 +32,13 @@ typedef struct kp_search_request {
     kp_stop stop;
 } kp_search_request;
 
-/* A plan without id, created, lease and verification (verdict none). KP_INFEASIBLE: ret_refusal
- * says the binding constraint and changes, each of them really evaluated. KP_USAGE: a degree given
- * by hand that divides no cut dimension of any layer with weights, or degrees that cannot multiply
- * to the GPUs. KP_RETRY: stopped before anything fitted. Lives in `arena`. */
+/* A plan without id (""), created, lease and verification (verdict none). KP_INFEASIBLE: ret_refusal
+ * says the binding constraint and changes, each of them searched again. KP_USAGE: a degree given by
+ * hand that divides no cut dimension of any layer with weights, degrees that cannot multiply to the
+ * GPUs, a batch that cannot be divided over them (the hint says which can). KP_UNSUPPORTED: the
+ * target cannot run a degree given by hand; an interleaved schedule. KP_INPUT: sizes past
+ * KP_SIZE_MAX at every micro-batch. KP_RETRY: stopped before anything fitted. KP_NOMEM. Lives in
+ * `arena`, but for names of layers and weights (the graph's) and of nodes and GPUs (the cluster's). */
 kp_status kp_search(const kp_search_request *request, kp_arena *arena, kp_plan *ret,
                     kp_refusal *ret_refusal, kp_err *err);
 
