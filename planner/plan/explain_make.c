@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "planner/plan/explain_parts.h"
+#include "planner/estimate/profile.h"
 #include "proto/json.h"
 #include <inttypes.h>
 
@@ -28,6 +29,9 @@ static kp_status fill_assumptions(kp_explaining *e)
                       o->preallocate
                           ? "--preallocate"
                           : "JAX takes 75 % of the card unless told otherwise (--preallocate)"));
+    const kp_profile *profile = kp_profile_of(t->framework);
+    KP_TRY(assume(e, "context", kp_arena_str(e->arena, kp_size_text(profile->runtime_bytes).s),
+                  profile->source));
     if (!e->look.divided) return KP_OK;
     return assume(e, "strategy",
                   kp_arena_fmt(e->arena,
