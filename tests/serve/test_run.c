@@ -168,3 +168,40 @@ Test(run, what_ends_it_early)
     cr_expect_str_eq(verdict.checks[0].message, "node 'n2': no such GPU");
     kp_arena_release(&arena);
 }
+
+/* Allocation n fails, for each n: a status, or a run that says why it has no verdict. */
+static kp_status whole_run(kp_plan *plan, kp_arena *arena, kp_verdict *verdict, kp_err *err)
+{
+    kp_run run;
+    kp_check checks[] = {check_of('m', KP_CHECK_OK, KP_FORWARD),
+                         check_of('r', KP_CHECK_OK, KP_FORWARD)};
+    const kp_wire_run_result result = {.run = "rn_1", .checks = checks, .n_checks = 2};
+    KP_TRY(kp_run_make(plan, true, "rn_1", "s", arena, &run, err));
+    kp_run_next(&run)->sent = true;
+    KP_TRY(kp_run_ready(&run, "n0", "tcp://127.0.0.1:1", err));
+    for (kp_run_part *part; (part = kp_run_next(&run));) part->sent = true;
+    KP_TRY(kp_run_result(&run, "n0", &result, err));
+    return kp_run_verdict(&run, verdict, err);
+}
+
+Test(run, out_of_memory_is_a_status)
+{
+    kp_arena plan_arena;
+    kp_arena_init(&plan_arena, 0);
+    kp_plan plan = spread(&plan_arena);
+    kp_status status = KP_NOMEM;
+    uint64_t n = 0;
+    while (status == KP_NOMEM && n < 1000) {
+        kp_arena arena;
+        kp_err err = {0};
+        kp_verdict verdict;
+        kp_arena_init(&arena, 0);
+        arena.fail_call = ++n;
+        status = whole_run(&plan, &arena, &verdict, &err);
+        if (status == KP_OK) cr_expect_eq(verdict.verdict, KP_VERDICT_VERIFIED);
+        kp_arena_release(&arena);
+    }
+    cr_expect_eq(status, KP_OK);
+    cr_expect_gt(n, 5);
+    kp_arena_release(&plan_arena);
+}
