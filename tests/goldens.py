@@ -67,7 +67,9 @@ def shapes_of(layer):
 
 
 def weights_of(layer):
-    return sorted((w["path"], tuple(w["shape"]), w["dtype"], w["trainable"]) for w in layer.get("weights", []))
+    """Those of inner layers too: facts have them with the wrapper, summaries with the inner model."""
+    inner = [w for below in layer.get("layers", []) for w in weights_of(below)]
+    return sorted(inner + [(w["path"], tuple(w["shape"]), w["dtype"], w["trainable"]) for w in layer.get("weights", [])])
 
 
 def same_weights(facts, said):

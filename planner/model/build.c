@@ -169,8 +169,7 @@ static kp_status run_rules(walk *w, kp_spec_layer *spec, const kp_spec_call *cal
     uint32_t before = b->n_weights;
     KP_TRY(scope_of(b, w->model, spec, &rule.scope));
     KP_TRY(set_inputs(&rule, call, args));
-    if (spec->row) KP_TRY(kp_rule_run(&rule));
-    else KP_TRY(kp_rule_unknown(&rule, spec, index));
+    KP_TRY(kp_rule_run_or_adopt(&rule, spec, index));
     KP_TRY(kp_rule_compare(&rule, spec, index));
     layer = &b->layers[spec->layer];
     if (rule.first) {

@@ -57,10 +57,12 @@ static kp_status read_int(const reading *r)
     return integer(r, r->json, min, r->at);
 }
 
+/* Some files have 1 for true. */
 static kp_status read_bool(const reading *r)
 {
-    if (!json_is_boolean(r->json)) return wrong(r, r->json, "true or false");
-    *(bool *)r->at = json_is_true(r->json);
+    if (!json_is_boolean(r->json) && !json_is_integer(r->json))
+        return wrong(r, r->json, "true or false");
+    *(bool *)r->at = json_is_true(r->json) || json_integer_value(r->json) != 0;
     return KP_OK;
 }
 

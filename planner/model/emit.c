@@ -113,6 +113,16 @@ static kp_status check_again(kp_rule *rule, const char *name, kp_shape shape)
                    kp_shape_text(w->shape, 1).s, kp_shape_text(shape, 1).s);
 }
 
+static void hint_open(const kp_rule *rule)
+{
+    const kp_build *b = rule->build;
+    char text[160] = "";
+    for (uint32_t i = 0, at = 0; i < b->n_open && at < sizeof(text); i++)
+        at += (uint32_t)snprintf(text + at, sizeof(text) - at, "%s%s:%u", i ? ", " : "",
+                                 b->open[i].input, b->open[i].axis);
+    kp_hint(rule->err, "give the open dimensions (%s) with --dim INPUT:AXIS=N", text);
+}
+
 kp_status kp_rule_weight_typed(kp_rule *rule, const char *name, kp_weight_role role,
                                kp_shape shape, bool trainable, kp_dtype dtype)
 {
@@ -120,7 +130,7 @@ kp_status kp_rule_weight_typed(kp_rule *rule, const char *name, kp_weight_role r
     if (!kp_shape_known(shape)) {
         kp_fail(rule->err, KP_USAGE, "its weight '%s' would be %s: a size of its input is open",
                 name, kp_shape_text(shape, 1).s);
-        kp_hint(rule->err, "give the open dimensions with --dim INPUT:AXIS=N");
+        hint_open(rule);
         return KP_USAGE;
     }
     if (!kp_size_ok(kp_mul_u64(kp_shape_elems(shape, 1), 8)))

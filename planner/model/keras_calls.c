@@ -176,7 +176,7 @@ static kp_status read_calls(taking *t, kp_spec_layer *layer)
     return KP_OK;
 }
 
-/* ---- nested models of the old form count from 1 ---- */
+/* ---- calls of nested models that count from 1 ---- */
 
 typedef void on_ref(kp_ref *ref, uint32_t *least);
 
@@ -208,6 +208,16 @@ static kp_status renumber(kp_reader *reader, kp_spec_model *model)
     each_ref(model, note_least, least);
     each_ref(model, take_off, least);
     return KP_OK;
+}
+
+/* Keras 3 counts so too, but in output_layers alone, and not for a Sequential. */
+static void renumber_outputs(kp_spec_model *model)
+{
+    for (uint32_t i = 0; i < model->n_outputs; i++) {
+        kp_ref *ref = &model->outputs[i];
+        const kp_spec_model *inner = model->layers[ref->layer].model;
+        if (inner && !inner->sequential && ref->call) ref->call--;
+    }
 }
 
 /* ---- inputs and outputs of the model ---- */
@@ -271,5 +281,7 @@ kp_status kp_keras_calls(kp_reader *reader, json_t *config, kp_spec_model *model
     for (uint32_t i = 0; i < model->n_layers; i++) kp_spec_sort_said(&model->layers[i]);
     KP_TRY(read_outputs(&t, config));
     KP_TRY(read_inputs(&t, config));
-    return t.old ? renumber(reader, model) : KP_OK;
+    if (t.old) return renumber(reader, model);
+    renumber_outputs(model);
+    return KP_OK;
 }

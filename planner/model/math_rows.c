@@ -56,6 +56,7 @@ const kp_layer_row kp_math_rows[] = {
     UNARY("Floor"),
     BINARY("FloorDivide", MATH),
     FUNCTION("Gelu", GELU),
+    {"GetItem", 0, OP(PAD), 1, 1, NULL, kp_shape_getitem, NULL, kp_lower_same},
     COMPARE("Greater"),
     COMPARE("GreaterEqual"),
     FUNCTION("HardSigmoid", HARD_SIGMOID),
@@ -118,6 +119,7 @@ const kp_layer_row kp_math_rows[] = {
     {"Transpose", 0, OP(TRANSPOSE), 1, 1, &cfg_axes, kp_shape_transpose, NULL, kp_lower_same},
     BINARY("TrueDivide", MUL),
     REDUCE("Var"),
+    UNARY("Where"),
 };
 const size_t kp_math_n_rows = KP_LEN(kp_math_rows);
 /* clang-format on */

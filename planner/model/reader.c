@@ -119,7 +119,7 @@ kp_status kp_model_read_json(struct json_t *json, const char *name, const kp_bin
     if (!reader.name) return kp_nomem(err);
     kp_status status = read_spec(json, &reader, &spec);
     if (status == KP_OK) status = build(&spec, bind, arena, ret, err);
-    if (status == KP_INPUT || status == KP_UNSUPPORTED) kp_err_at(err, "%.80s", name);
+    if (status == KP_INPUT || status == KP_UNSUPPORTED) kp_err_at(err, "%.200s", name);
     return status;
 }
 
@@ -129,7 +129,7 @@ kp_status kp_model_read(const char *bytes, size_t len, const char *name, const k
     json_t *json = NULL;
     kp_status status = kp_json_parse(bytes, len, &json, err);
     if (status == KP_OK) status = kp_model_read_json(json, name, bind, arena, ret, err);
-    else if (status == KP_INPUT) kp_err_at(err, "%.80s", name);
+    else if (status == KP_INPUT) kp_err_at(err, "%.200s", name);
     json_decref(json);
     return status;
 }

@@ -147,8 +147,9 @@ typedef struct kp_new_op {
 /* Runs a rule's three functions. The outputs are rule->out. */
 kp_status kp_rule_run(kp_rule *rule);
 
-/* A class without a row, a Lambda: outputs as the file says them, else KP_UNSUPPORTED (unknown.c). */
-kp_status kp_rule_unknown(kp_rule *rule, const kp_spec_layer *spec, uint32_t call);
+/* The same for a layer of the file: a class without a row, a Lambda, or an operation that its rule
+ * gives up has the outputs that the file says; KP_UNSUPPORTED if it says none (unknown.c). */
+kp_status kp_rule_run_or_adopt(kp_rule *rule, const kp_spec_layer *spec, uint32_t call);
 /* Warns where the file says another shape than the rules found. */
 kp_status kp_rule_compare(kp_rule *rule, const kp_spec_layer *spec, uint32_t call);
 

@@ -49,7 +49,7 @@ const kp_said *kp_spec_said(const kp_spec_layer *layer, uint32_t call, uint32_t 
  * first input has at the same place (token ids become rows of an embedding: one axis more). */
 static kp_shape adopt(const kp_rule *rule, kp_shape said)
 {
-    if (!rule->n_in || !rule->x[0].rank || !said.rank) return said;
+    if (!rule->x[0].rank || !said.rank) return said;
     kp_shape x = rule->x[0];
     said.dim[0] = x.dim[0];
     said.per_sample = x.per_sample & 1;
@@ -84,8 +84,8 @@ static bool lambda_shape(const kp_rule *rule, const kp_spec_layer *spec, kp_shap
     json_t *list = kp_json_list(json_object_get(json_object_get(spec->json, "config"),
                                                 "output_shape"));
     size_t n = json_array_size(list);
-    if (!n || n >= KP_RANK_MAX || !rule->n_in) return false;
-    kp_shape y = {.rank = (uint8_t)(n + 1)};
+    if (!n || n >= KP_RANK_MAX) return false;
+    kp_shape y = {.rank = (uint8_t)(n + 1), .per_sample = 1, .dim = {1}};
     for (unsigned i = 0; i < n; i++) {
         json_t *item = json_array_get(list, i);
         int64_t v = json_is_null(item) ? KP_DIM_OPEN : json_integer_value(item);
@@ -106,7 +106,7 @@ static kp_status run_lambda(kp_rule *rule, const kp_spec_layer *spec)
 {
     kp_shape shape;
     if (lambda_shape(rule, spec, &shape)) return emit_opaque(rule, shape, rule->compute);
-    if (!is_keras_3(spec) || !rule->n_in) {
+    if (!is_keras_3(spec)) {
         kp_fail(rule->err, KP_UNSUPPORTED, "a Lambda without 'output_shape' could make anything");
         kp_hint(rule->err, "give the Lambda an output_shape, or replace it by built-in layers");
         return KP_UNSUPPORTED;
@@ -128,10 +128,11 @@ static kp_status warn_unknown(kp_rule *rule, const kp_spec_layer *spec, bool lam
                         spec->class_name);
 }
 
-kp_status kp_rule_unknown(kp_rule *rule, const kp_spec_layer *spec, uint32_t call)
+static kp_status run_unknown(kp_rule *rule, const kp_spec_layer *spec, uint32_t call)
 {
     bool lambda = !strcmp(spec->class_name, "Lambda");
     uint32_t n = count_said(spec, call);
+    if (!rule->n_in) return kp_fail(rule->err, KP_INPUT, "it is called without an input");
     for (uint32_t i = 0; i < n; i++) {
         const kp_said *said = kp_spec_said(spec, call, i);
         KP_TRY(emit_opaque(rule, adopt(rule, said->shape), said->dtype));
@@ -144,6 +145,14 @@ kp_status kp_rule_unknown(kp_rule *rule, const kp_spec_layer *spec, uint32_t cal
         return KP_UNSUPPORTED;
     }
     return warn_unknown(rule, spec, lambda);
+}
+
+kp_status kp_rule_run_or_adopt(kp_rule *rule, const kp_spec_layer *spec, uint32_t call)
+{
+    if (!spec->row) return run_unknown(rule, spec, call);
+    kp_status status = kp_rule_run(rule);
+    bool can = kp_row_is_math(spec->row) && !rule->n_y && count_said(spec, call);
+    return status == KP_UNSUPPORTED && can ? run_unknown(rule, spec, call) : status;
 }
 
 /* True if no axis has two different known sizes. Axis 0 is the batch. */

@@ -90,6 +90,7 @@ static const struct {
     {MODEL(IN "," LAYER("Dense", "d", "'units':4,", "{'args':[{'class_name':'__keras_tensor__','config':{}}]}")), KP_INPUT, "layer 'd'", "without a 'keras_history'"},
     {MODEL(IN "," LAYER("Dense", "d", "'units':4,", "7")), KP_INPUT, "layer 'd'", "neither lists nor objects"},
     {MODEL(IN "," LAYER("Dense", "d", "'units':4,", "{'args':[],'kwargs':{}}")), KP_INPUT, "layer 'd'", "'Dense' takes 1 input, got 0"},
+    {MODEL(IN "," LAYER("Own", "d", "", "{'args':[],'kwargs':{}}")), KP_INPUT, "layer 'd'", "it is called without an input"},
     {MODEL(IN "," LAYER("Dense", "d", "'units':4,", "")), KP_INPUT, "m.json", "output reads call 0 of layer 'd', which is called 0 times"},
     {MODEL(IN "," "{'class_name':'Dense','module':'keras.layers','name':'d','config':{'units':4},'inbound_nodes':{}}"), KP_INPUT, "layer 'd'", "'inbound_nodes' is no list"},
     {"{'class_name':'Functional','module':'keras','config':{'layers':[" IN "],'input_layers':['x',0,0]}}", KP_INPUT, "m.json", "'output_layers' names no layer"},

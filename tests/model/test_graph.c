@@ -34,13 +34,14 @@ static const char shared[] = MODEL(INPUT("x", "[null,8]") "," DENSE("d", 8,
 static const char shared_old[] = OLD(OLD_INPUT("x", "[null,8]") "," OLD_DENSE("d", 8,
     "[['x',0,0,{}]],[['d',0,0,{}]],[['d',1,0,{}]]"), "[['x',0,0]]", "[['d',0,0],['d',2,0]]");
 
-/* A nested Functional called twice; in the old form its calls count from 1. */
+/* A nested Functional called twice; in the old form its calls count from 1, in Keras 3 so too but
+ * in output_layers alone. */
 static const char nested[] =
     MODEL(INPUT("x", "[null,8]") "," INPUT("y", "[null,8]") ","
     "{'module':'keras','class_name':'Functional','name':'n','config':{'name':'n','layers':["
     INPUT("i", "[null,null]") "," DENSE("e", 4, CALL(T("i", 0, 0))) "],'input_layers':['i',0,0],"
     "'output_layers':['e',0,0]},'inbound_nodes':[" CALL(T("x", 0, 0)) "," CALL(T("y", 0, 0)) "]},"
-    DENSE("d", 2, CALL(T("n", 1, 0))), "[['x',0,0],['y',0,0]]", "[['n',0,0],['d',0,0]]");
+    DENSE("d", 2, CALL(T("n", 1, 0))), "[['x',0,0],['y',0,0]]", "[['n',1,0],['d',0,0]]");
 static const char nested_old[] =
     OLD(OLD_INPUT("x", "[null,8]") "," OLD_INPUT("y", "[null,8]") ","
     "{'class_name':'Model','name':'n','config':{'name':'n','layers':[" OLD_INPUT("i", "[null,8]")
@@ -56,7 +57,7 @@ static const char by_name[] =
     DENSE("f", 5, CALL(T("p", 0, 0))) "],'input_layers':{'small':['p',0,0],'big':['q',0,0]},"
     "'output_layers':{'o':['e',0,0],'r':['f',0,0]}},'inbound_nodes':["
     CALL("{'big':" T("x", 0, 0) ",'small':" T("y", 0, 0) "}") "]}",
-    "{'x':['x',0,0],'y':['y',0,0]}", "{'a':['n',0,0],'b':['n',0,1]}");
+    "{'x':['x',0,0],'y':['y',0,0]}", "{'a':['n',1,0],'b':['n',1,1]}");
 
 /* Layers stand in the file before what they read. */
 static const char backwards[] =
@@ -102,6 +103,46 @@ Test(graph, calls)
         cr_expect_eq(r.graph->params, graphs[i].params, "%s: %lu", graphs[i].what,
                      (unsigned long)r.graph->params);
         cr_expect_eq(r.graph->n_layers, graphs[i].layers, "%s", graphs[i].what);
+        kp_reading_free(&r);
+    }
+}
+
+#define SLICE(start, stop, step)                                                                   \
+    "{'class_name':'__slice__','config':{'start':" #start ",'stop':" #stop ",'step':" #step "}}"
+#define ALL SLICE(null, null, null)
+
+static const struct {
+    const char *key, *shape; /* NULL: the shape that the consumer holds, (None, 3) */
+} items[] = {
+    {"[" ALL ",0]", "(None, 8)"},
+    {"[" ALL "," SLICE(1, 4, null) "]", "(None, 3, 8)"},
+    {"[" ALL "," SLICE(-2, null, null) "," SLICE(null, null, 3) "]", "(None, 2, 3)"},
+    {"[" ALL "," SLICE(5, 2, -1) ",-1]", "(None, 3)"},
+    {"[" ALL "," SLICE(null, null, -2) "]", "(None, 3, 8)"},
+    {"[" ALL "," SLICE(4, 2, null) "]", "(None, 0, 8)"},
+    {"[" ALL "," SLICE(-100, 100, null) "]", "(None, 6, 8)"},
+    {"[{'class_name':'__ellipsis__','config':{}},1]", "(None, 6)"},
+    {"[" ALL ",null,2]", "(None, 1, 8)"},
+    {"0", "(6, 8)"},
+    {"[" SLICE(0, 2, null) "]", NULL},
+    {"'mask'", NULL},
+};
+
+Test(graph, items)
+{
+    for (size_t i = 0; i < KP_LEN(items); i++) {
+        char text[2000];
+        snprintf(text, sizeof(text), MODEL(INPUT("x", "[null,6,8]") ",{'module':'keras.src.ops."
+                 "numpy','class_name':'GetItem','name':'g','config':{'name':'g'},'inbound_nodes':["
+                 CALL(T("x", 0, 0) ",%s") "]},{'module':'keras.layers','class_name':'Identity',"
+                 "'name':'d','config':{'name':'d'},'inbound_nodes':[{'args':[{'class_name':"
+                 "'__keras_tensor__','config':{%s'keras_history':['g',0,0]}}],'kwargs':{}}]}",
+                 "['x',0,0]", "['d',0,0]"), items[i].key, items[i].shape ? "" : "'shape':[null,3],");
+        kp_reading r = kp_read_text(text, NULL);
+        cr_assert_eq(r.status, KP_OK, "row %zu: %s: %s", i, r.err.where, r.err.msg);
+        cr_expect_str_eq(kp_shape_text(r.graph->tensors[r.graph->outputs[0]].shape, 0).s,
+                         items[i].shape ? items[i].shape : "(None, 3)", "row %zu", i);
+        cr_expect_eq(r.graph->low_confidence, !items[i].shape, "row %zu", i);
         kp_reading_free(&r);
     }
 }
