@@ -123,7 +123,8 @@ static kp_dtype common_dtype(const kp_rule *rule, const uint32_t *in, uint32_t n
     for (uint32_t i = 1; i < n; i++) {
         kp_dtype dtype = kp_rule_dtype(rule, in[i]);
         if (!kp_dtype_is_float(dtype)) continue;
-        if (!kp_dtype_is_float(found) || kp_dtype_bytes(dtype) > kp_dtype_bytes(found)) found = dtype;
+        bool wider = kp_dtype_bytes(dtype) > kp_dtype_bytes(found);
+        if (!kp_dtype_is_float(found) || wider) found = dtype;
     }
     return found;
 }

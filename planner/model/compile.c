@@ -76,9 +76,9 @@ static kp_status snake(kp_arena *arena, const char *name, const char **ret, kp_e
     if (!text) return kp_nomem(err);
     for (size_t i = 0; i < n; i++) {
         bool upper = isupper((unsigned char)name[i]) != 0;
-        bool after_lower = i && (islower((unsigned char)name[i - 1]) || isdigit((unsigned char)name[i - 1]));
-        bool before_lower = i && i + 1 < n && isupper((unsigned char)name[i - 1]) &&
-                            islower((unsigned char)name[i + 1]);
+        int last = i ? (unsigned char)name[i - 1] : 0, next = (unsigned char)name[i + 1];
+        bool after_lower = islower(last) || isdigit(last);
+        bool before_lower = isupper(last) && islower(next);
         if (upper && (after_lower || before_lower)) text[at++] = '_';
         text[at++] = (char)tolower((unsigned char)name[i]);
     }

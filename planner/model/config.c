@@ -270,7 +270,8 @@ static kp_status read_layers(const reading *r)
     enum { MOST = 64 };
     json_t *items[MOST] = {r->json};
     size_t n = json_is_array(r->json) ? json_array_size(r->json) : 1;
-    if (n > MOST) return kp_fail(r->err, KP_INPUT, "'%s' has %zu layers, more than %d", r->key, n, MOST);
+    if (n > MOST)
+        return kp_fail(r->err, KP_INPUT, "'%s' has %zu layers, more than %d", r->key, n, MOST);
     for (size_t i = 0; i < n && json_is_array(r->json); i++) items[i] = json_array_get(r->json, i);
     return add_inner(r, items, (uint32_t)n);
 }

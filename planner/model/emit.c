@@ -292,6 +292,11 @@ bool kp_keyword_is_side(const char *keyword)
     return !strcmp(keyword, "initial_state") || !strcmp(keyword, "constants");
 }
 
+bool kp_rule_flag(const kp_rule *rule, const char *keyword)
+{
+    return rule->call && json_is_true(json_object_get(rule->call->kwargs, keyword));
+}
+
 uint32_t kp_rule_input(const kp_rule *rule, const char *keyword, uint32_t position)
 {
     uint32_t at = 0;

@@ -83,7 +83,7 @@ static kp_shape bind_shape(const kp_bind *bind, const char *name, kp_shape shape
         for (uint32_t i = 0; i < bind->n_dims; i++)
             if (!bind->dims[i].input && shape.dim[axis] == KP_DIM_OPEN)
                 shape.dim[axis] = bind->dims[i].size;
-        for (uint32_t i = 0; i < bind->n_dims; i++) /* a dimension by name outdoes the general ones */
+        for (uint32_t i = 0; i < bind->n_dims; i++) /* a name outdoes what is general */
             if (bind->dims[i].input && bind->dims[i].axis == axis &&
                 !strcmp(bind->dims[i].input, name))
                 shape.dim[axis] = bind->dims[i].size;

@@ -2,9 +2,10 @@
  *
  * inbound_nodes of all versions to calls. Keras 3 has one object {args, kwargs} a call, with
  * tensors anywhere in it as {"class_name": "__keras_tensor__"}; each also holds its shape. Before,
- * a call is a list of [layer, call, tensor, {kwargs}], or one such entry bare, and tensors in kwargs
- * are [layer, call, tensor]. There a nested model counts its calls from 1, because its own making
- * was call 0. Source: keras/src/models/functional.py; tf.keras r2.15 engine/functional.py, node.py. */
+ * a call is a list of [layer, call, tensor, {kwargs}], or one such entry bare, and tensors in
+ * kwargs are [layer, call, tensor]. There a nested model counts its calls from 1, because its own
+ * making was call 0. Sources: keras/src/models/functional.py; tf.keras r2.15 engine/functional.py
+ * and engine/node.py. */
 #include "planner/model/rules.h"
 
 /* Where tensors of a call are collected. */

@@ -66,7 +66,8 @@ static kp_status read_quantized(const json_t *config, kp_policy *ret, kp_err *er
     ret->history = json_is_integer(history) ? json_integer_value(history) : 1024;
     if (!strcmp(mode, "int8")) ret->quantized = KP_QUANTIZED_INT8;
     else if (!strcmp(mode, "float8")) ret->quantized = KP_QUANTIZED_FLOAT8;
-    else return kp_fail(err, KP_UNSUPPORTED, "weights quantized as '%.40s' are not supported", mode);
+    else
+        return kp_fail(err, KP_UNSUPPORTED, "weights quantized as '%.40s' are not supported", mode);
     if (ret->history > 0 && ret->history < KP_DIM_MAX) return KP_OK;
     return kp_fail(err, KP_INPUT, "'amax_history_length' is out of range");
 }

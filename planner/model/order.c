@@ -74,7 +74,8 @@ static kp_status number_calls(order *o)
     kp_spec_model *model = o->model;
     o->base = KP_NEW(o->arena, uint32_t, (size_t)model->n_layers + 1);
     if (!o->base) return kp_nomem(o->err);
-    for (uint32_t i = 0; i < model->n_layers; i++) o->base[i + 1] = o->base[i] + model->layers[i].n_calls;
+    for (uint32_t i = 0; i < model->n_layers; i++)
+        o->base[i + 1] = o->base[i] + model->layers[i].n_calls;
     o->n = o->base[model->n_layers];
     o->steps = KP_NEW(o->arena, kp_spec_step, o->n);
     o->waits = KP_NEW(o->arena, uint32_t, o->n);
@@ -91,8 +92,8 @@ static kp_status check_ref(const order *o, const kp_ref *ref, const char *reader
 {
     const kp_spec_layer *from = &o->model->layers[ref->layer];
     if (ref->call < from->n_calls) return KP_OK;
-    return kp_fail(o->err, KP_INPUT, "%s%s%s reads call %u of layer '%.60s', which is called %u times",
-                   reader ? "layer '" : "the model's output", reader ? reader : "",
+    return kp_fail(o->err, KP_INPUT,
+                   "%s%s%s reads call %u of layer '%.60s', which is called %u times", reader ? "layer '" : "the model's output", reader ? reader : "",
                    reader ? "'" : "", ref->call, from->name, from->n_calls);
 }
 
@@ -160,7 +161,8 @@ static kp_status fail_cycle(const order *o)
                 break;
             }
     }
-    return kp_fail(o->err, KP_INPUT, "layer '%.80s' waits for its own output: the layers form a cycle",
+    return kp_fail(o->err, KP_INPUT,
+                   "layer '%.80s' waits for its own output: the layers form a cycle",
                    o->model->layers[o->steps[at].layer].name);
 }
 

@@ -52,7 +52,8 @@ struct kp_layer_cfg {
 
 typedef enum kp_cfg_type {
     KP_CFG_INT, KP_CFG_BOOL, KP_CFG_NUM, KP_CFG_TEXT, KP_CFG_ACTIVATION, KP_CFG_WINDOW,
-    KP_CFG_PADS, KP_CFG_PAIRS, KP_CFG_PADDING, KP_CFG_FORMAT, KP_CFG_INTS, KP_CFG_GIVEN, KP_CFG_COUNT_OF,
+    KP_CFG_PADS, KP_CFG_PAIRS, KP_CFG_PADDING, KP_CFG_FORMAT, KP_CFG_INTS, KP_CFG_GIVEN,
+    KP_CFG_COUNT_OF,
     KP_CFG_MERGE, KP_CFG_LAYER, KP_CFG_LAYERS, KP_CFG_TYPE_COUNT
 } kp_cfg_type;
 
@@ -174,7 +175,7 @@ kp_status kp_rule_weight_unnamed(kp_rule *rule, kp_weight_role role, kp_shape sh
 /* The weight declared under `name`, or KP_NO. */
 uint32_t kp_rule_find_weight(const kp_rule *rule, const char *name);
 
-/* Emits an op; *ret is its first output tensor, others follow it. KP_INPUT: a size past the limits. */
+/* Emits an op; *ret is its first output tensor, others follow it. KP_INPUT: past the limits. */
 kp_status kp_rule_op(kp_rule *rule, const kp_new_op *op, uint32_t *ret);
 
 /* Emits an op of one input and one output. */
@@ -199,6 +200,8 @@ uint32_t kp_rule_arg(const kp_rule *rule, const char *keyword, uint32_t position
 
 /* The same as a number of rule->in; KP_NO: not given. Masks and states are no inputs. */
 uint32_t kp_rule_input(const kp_rule *rule, const char *keyword, uint32_t position);
+/* True if the call has this keyword argument and it is true. */
+bool kp_rule_flag(const kp_rule *rule, const char *keyword);
 /* True for keywords whose tensors are no inputs: masks, states. */
 bool kp_keyword_is_side(const char *keyword);
 

@@ -56,7 +56,8 @@ static kp_status describe(const kp_rule *rule, attention *ret)
     if (rule->row->variant == GROUPED) {
         ret->K = cfg->kv_heads;
         if (ret->H % ret->K)
-            return kp_fail(rule->err, KP_INPUT, "%lld query heads are no multiple of %lld key heads",
+            return kp_fail(rule->err, KP_INPUT,
+                           "%lld query heads are no multiple of %lld key heads",
                            (long long)ret->H, (long long)ret->K);
     }
     KP_TRY(find_inputs(rule, ret));
@@ -100,7 +101,7 @@ static kp_status score_shape(const kp_rule *rule, const attention *a, kp_shape *
 
 static bool wants_scores(const kp_rule *rule)
 {
-    return rule->call && json_is_true(json_object_get(rule->call->kwargs, "return_attention_scores"));
+    return kp_rule_flag(rule, "return_attention_scores");
 }
 
 kp_status kp_shape_mha(kp_rule *rule)

@@ -2,7 +2,8 @@
  *
  * Convolutions in 1 to 3 spatial dimensions. k = kernel positions, C = input channels, F = filters,
  * g = groups, m = depth multiplier. Sources: keras/src/layers/convolutional/base_conv.py,
- * base_depthwise_conv.py, base_separable_conv.py, base_conv_transpose.py; ops/operation_utils.py. */
+ * base_depthwise_conv.py, base_separable_conv.py, base_conv_transpose.py; keras/src/ops/
+ * operation_utils.py. */
 #include "planner/model/rows.h"
 #include "planner/model/window.h"
 

@@ -148,7 +148,7 @@ kp_status kp_lower_embedding(kp_rule *rule)
 
 static bool reverses(const kp_rule *rule)
 {
-    return rule->call && json_is_true(json_object_get(rule->call->kwargs, "reverse"));
+    return kp_rule_flag(rule, "reverse");
 }
 
 kp_status kp_shape_reversible(kp_rule *rule)

@@ -9,7 +9,7 @@ enum { DOT, ADDITIVE };
 
 static bool wants_scores(const kp_rule *rule)
 {
-    return rule->call && json_is_true(json_object_get(rule->call->kwargs, "return_attention_scores"));
+    return kp_rule_flag(rule, "return_attention_scores");
 }
 
 /* (B, T, S) */
@@ -51,7 +51,8 @@ kp_status kp_lower_attention(kp_rule *rule)
     op.flops = scores * (2 * (double)q.dim[q.rank - 1] + 5);
     KP_TRY(kp_rule_op(rule, &op, &p));
     uint32_t dropped = p;
-    if (rule->cfg->rate > 0) KP_TRY(kp_rule_unary(rule, KP_OP_DROPOUT, "dropout", p, op.out, &dropped));
+    if (rule->cfg->rate > 0)
+        KP_TRY(kp_rule_unary(rule, KP_OP_DROPOUT, "dropout", p, op.out, &dropped));
     kp_new_op sum = {.op = KP_OP_ATTN_CONTEXT, .part = "context", .n_in = 2,
                      .in = (uint32_t[]){dropped, rule->in[1]}, .out = rule->y[0],
                      .flops = 2 * scores * (double)v.dim[v.rank - 1], .attr = {.heads = 1}};

@@ -43,7 +43,8 @@ static kp_status read_equation(const kp_rule *rule, einsum *e)
     bool dots_kernel, dots_out, first = false, first_out;
     bool ok = comma && arrow && comma < arrow &&
               read_term(text, (size_t)(comma - text), e->in, &e->ellipsis, &first) &&
-              read_term(comma + 1, (size_t)(arrow - comma - 1), e->kernel, &dots_kernel, &first_out) &&
+              read_term(comma + 1, (size_t)(arrow - comma - 1), e->kernel, &dots_kernel,
+                        &first_out) &&
               read_term(arrow + 2, strlen(arrow + 2), e->out, &dots_out, &first_out);
     e->ellipsis_first = first;
     if (ok && !dots_kernel && dots_out == e->ellipsis) return KP_OK;
@@ -147,7 +148,8 @@ kp_status kp_weights_einsum(kp_rule *rule)
     const char *axes = rule->cfg->bias_axes;
     for (const char *c = axes; c && *c; c++)
         if (!islower((unsigned char)*c) || !strchr(e.out, *c))
-            return kp_fail(rule->err, KP_INPUT, "'bias_axes' names '%c', which is no output axis", *c);
+            return kp_fail(rule->err, KP_INPUT, "'bias_axes' names '%c', which is no output axis",
+                           *c);
     if (axes && strlen(axes) <= KP_RANK_MAX)
         KP_TRY(kp_rule_weight(rule, "bias", KP_ROLE_BIAS, letters_shape(&e, axes), true));
     if (!r || !kernel.rank) return KP_OK;

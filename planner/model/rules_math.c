@@ -20,7 +20,8 @@ kp_status kp_lower_cast(kp_rule *rule)
     kp_new_op op = {.op = KP_OP_CAST, .in = rule->in, .n_in = 1, .out = rule->y[0],
                     .has_dtype = true};
     if (!kp_dtype_from_name(rule->cfg->text, &op.dtype))
-        return kp_fail(rule->err, KP_INPUT, "'dtype' is '%.40s', which is no type", rule->cfg->text);
+        return kp_fail(rule->err, KP_INPUT, "'dtype' is '%.40s', which is no type",
+                       rule->cfg->text);
     uint32_t out;
     KP_TRY(kp_rule_op(rule, &op, &out));
     return kp_rule_out(rule, out);

@@ -65,7 +65,7 @@ kp_status kp_weights_rmsnorm(kp_rule *rule)
     return kp_rule_weight(rule, "scale", KP_ROLE_SCALE, shape, true);
 }
 
-/* An op over all weights that learn; statistics are read by their layer, not by the step's maths. */
+/* An op over all weights that learn. Statistics are the layer's, but not of the step's maths. */
 static kp_status lower_norm(kp_rule *rule, kp_op kind)
 {
     kp_shape shape;

@@ -111,7 +111,7 @@ kp_status kp_shape_adaptive(kp_rule *rule)
     return kp_rule_y(rule, y);
 }
 
-/* Windows over everything, or over an equal part for each output position of the adaptive layers. */
+/* A window over everything, or for the adaptive layers over a part for each output position. */
 kp_status kp_lower_global(kp_rule *rule)
 {
     kp_new_op op = {.op = (kp_op)rule->row->variant, .in = rule->in, .n_in = 1, .out = rule->y[0],

@@ -119,7 +119,8 @@ static double cell_flops(kp_shape x, const cell *c)
 {
     double u = (double)c->cfg->units, f = (double)x.dim[2];
     kp_shape steps = {.rank = 2, .dim = {x.dim[0], x.dim[1]}};
-    return kp_elems(steps) * (2 * cells[c->kind].gates * u * (f + u) + cells[c->kind].elem_flops * u);
+    double products = 2 * cells[c->kind].gates * u * (f + u);
+    return kp_elems(steps) * (products + cells[c->kind].elem_flops * u);
 }
 
 static kp_status weights_of(const kp_rule *rule, const cell *c, kp_new_op *op)

@@ -94,7 +94,8 @@ static kp_status merge(kp_rule *rule, uint32_t a, uint32_t b)
     }
     kp_shape x = kp_rule_shape(rule, a), y = kp_rule_shape(rule, b);
     unsigned last = x.rank - 1u;
-    kp_new_op op = {.op = ops[mode], .part = "merge", .in = (uint32_t[]){a, b}, .n_in = 2, .out = x};
+    kp_new_op op = {.op = ops[mode], .part = "merge", .in = (uint32_t[]){a, b}, .n_in = 2,
+                    .out = x};
     op.attr.axis = (int32_t)last;
     if (x.rank != y.rank || (mode != KP_MERGE_CONCAT && x.dim[last] != y.dim[last]))
         return kp_fail(rule->err, KP_INPUT, "its two directions give %s and %s",

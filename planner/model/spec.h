@@ -47,7 +47,9 @@ typedef struct kp_said {
     kp_dtype dtype;
 } kp_said;
 
-typedef enum kp_quantized { KP_QUANTIZED_NONE, KP_QUANTIZED_INT8, KP_QUANTIZED_FLOAT8 } kp_quantized;
+typedef enum kp_quantized {
+    KP_QUANTIZED_NONE, KP_QUANTIZED_INT8, KP_QUANTIZED_FLOAT8
+} kp_quantized;
 
 /* A layer's types: what it computes in, what its variables are, and how they are packed. */
 typedef struct kp_policy {
@@ -110,7 +112,7 @@ typedef struct kp_reader {
 /* Reads a Keras model object {class_name, config, ...}. KP_INPUT, KP_UNSUPPORTED, KP_NOMEM. */
 kp_status kp_keras_model(kp_reader *reader, json_t *json, kp_spec_model **ret);
 
-/* Reads one layer object, a nested model or a wrapper's inner layer included; calls are not read. */
+/* Reads one layer object, a nested model or a wrapper's inner layer included, without its calls. */
 kp_status kp_keras_layer(kp_reader *reader, json_t *json, uint32_t index, kp_spec_layer *ret);
 
 /* Reads all layers' inbound_nodes and the model's inputs and outputs (`config`): names become

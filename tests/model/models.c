@@ -90,7 +90,8 @@ static void put_call(kp_buf *out, const char *call)
     bool kwargs = false, any = false;
     kp_buf_str(out, "{'args':[");
     for (const char *c = call; *c; c++) {
-        bool letter = *c >= 'a' && *c <= 'c' && (!kwargs || (c[-1] == ':' && (!c[1] || c[1] == ',')));
+        bool value = kwargs && c[-1] == ':' && (!c[1] || c[1] == ',');
+        bool letter = *c >= 'a' && *c <= 'c' && (!kwargs || value);
         if (*c == '|') {
             kp_buf_str(out, "],'kwargs':{");
             kwargs = true;

@@ -71,13 +71,15 @@ static void compare_level(const char *app, const kp_graph *g, uint32_t first, co
         for (uint32_t j = 0; j < layer->n_outputs; j++)
             cr_expect(same_shape(json_array_get(shapes, j), layer->outputs[j]), "%s: %s: %s", app,
                       layer->path, kp_shape_text(layer->outputs[j], 0).s);
-        cr_expect_eq(number(fact, "params"), params_below(g, at, false), "%s: %s", app, layer->path);
+        cr_expect_eq(number(fact, "params"), params_below(g, at, false), "%s: %s", app,
+                     layer->path);
         cr_expect_eq(number(fact, "trainable"), params_below(g, at, true), "%s: %s", app,
                      layer->path);
         compare_weights(app, g, layer, json_object_get(fact, "weights"));
-        if (layer->is_model) compare_level(app, g, layer->first_child, json_object_get(fact, "nested"));
+        if (layer->is_model)
+            compare_level(app, g, layer->first_child, json_object_get(fact, "nested"));
     }
-    cr_expect_eq(i, json_array_size(facts), "%s: %zu layers of %zu", app, i, json_array_size(facts));
+    cr_expect_eq(i, json_array_size(facts), "%s: %zu layers", app, i);
 }
 
 Test(apps, agree_with_keras)
@@ -125,7 +127,8 @@ Test(apps, whole_models)
         cr_expect_eq(r.graph->params, models[i].params, "%s", models[i].file);
         cr_expect_str_eq(kp_shape_text(r.graph->tensors[r.graph->outputs[0]].shape, 0).s,
                          models[i].output, "%s", models[i].file);
-        cr_expect_float_eq(flops / 1e9 / models[i].gflops, 1, 1e-3, "%s: %g", models[i].file, flops);
+        cr_expect_float_eq(flops / 1e9 / models[i].gflops, 1, 1e-3, "%s: %g", models[i].file,
+                           flops);
         cr_expect(r.graph->n_warnings == 0 && r.graph->n_open == 0, "%s", models[i].file);
         kp_reading_free(&r);
     }
