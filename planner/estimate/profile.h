@@ -59,11 +59,11 @@ typedef struct kp_profile {
     uint64_t conv_bytes, conv_high_bytes; /* cuDNN's scratch, outside the framework's allocator */
     uint64_t runtime_bytes, runtime_low_bytes, runtime_high_bytes; /* CUDA context and kernels */
     double waste, waste_low, waste_high; /* the allocator's own, as a share of what it hands out */
-    double error_low, error_high;        /* of the tape itself, as a share of what is not state */
-    uint32_t scalar_bytes;               /* step counter and learning rate */
-    const kp_keep_rule *rules;           /* [KP_OP_COUNT]; NULL for XLA */
-    const kp_keep_rule *acts;            /* [KP_ACT_COUNT] of KP_OP_ACT */
-    const char *source;
+    const char *runtime_source;
+    double error_low, error_high; /* of the tape itself, as a share of what is not state */
+    uint32_t scalar_bytes;        /* step counter and learning rate */
+    const kp_keep_rule *rules;    /* [KP_OP_COUNT]; NULL for XLA */
+    const kp_keep_rule *acts;     /* [KP_ACT_COUNT] of KP_OP_ACT */
 } kp_profile;
 
 /* The row of a framework (not AUTO). */

@@ -14,10 +14,10 @@
 #define KP_OPTIMIZER_ROWS(X)                                                                       \
     X(SGD, "sgd", 0)                                                                               \
     X(SGD_MOMENTUM, "sgd_momentum", 1)                                                             \
-    X(RMSPROP, "rmsprop", 1) X(ADAGRAD, "adagrad", 1) X(ADADELTA, "adadelta", 2)                   \
-        X(ADAM, "adam", 2) X(ADAMW, "adamw", 2) X(ADAMAX, "adamax", 2) X(NADAM, "nadam", 2)        \
-            X(FTRL, "ftrl", 2) X(LION, "lion", 1) X(LAMB, "lamb", 2) X(MUON, "muon", 2)            \
-                X(ADAFACTOR, "adafactor", 0)
+    X(RMSPROP, "rmsprop", 1)                                                                       \
+    X(ADAGRAD, "adagrad", 1) X(ADADELTA, "adadelta", 2) X(ADAM, "adam", 2) X(ADAMW, "adamw", 2)    \
+        X(ADAMAX, "adamax", 2) X(NADAM, "nadam", 2) X(FTRL, "ftrl", 2) X(LION, "lion", 1)          \
+            X(LAMB, "lamb", 2) X(MUON, "muon", 2) X(ADAFACTOR, "adafactor", 0)
 
 typedef enum kp_optimizer {
 #define KP_OPTIMIZER_ENUM(name, text, slots) KP_OPT_##name,

@@ -31,7 +31,7 @@ static kp_status fill_assumptions(kp_explaining *e)
                           : "JAX takes 75 % of the card unless told otherwise (--preallocate)"));
     const kp_profile *profile = kp_profile_of(t->framework);
     KP_TRY(assume(e, "context", kp_arena_str(e->arena, kp_size_text(profile->runtime_bytes).s),
-                  profile->source));
+                  profile->runtime_source));
     if (!e->look.divided) return KP_OK;
     return assume(e, "strategy",
                   kp_arena_fmt(e->arena,
