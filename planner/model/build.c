@@ -86,7 +86,7 @@ typedef struct walk {
     made **values; /* [layer][call] */
 } walk;
 
-static kp_status keep_outputs(kp_build *b, uint32_t layer, const uint32_t *out, uint32_t n)
+kp_status kp_build_called(kp_build *b, uint32_t layer, const uint32_t *out, uint32_t n)
 {
     kp_layer *l = &b->layers[layer];
     l->n_calls++;
@@ -179,7 +179,7 @@ static kp_status run_rules(walk *w, kp_spec_layer *spec, const kp_spec_call *cal
         for (uint32_t i = before; i < b->n_weights; i++)
             layer->n_weights += b->weights[i].layer == spec->layer;
     }
-    KP_TRY(keep_outputs(b, spec->layer, rule.out, rule.n_out));
+    KP_TRY(kp_build_called(b, spec->layer, rule.out, rule.n_out));
     *ret = (made){rule.out, rule.n_out};
     return KP_OK;
 }
@@ -216,7 +216,7 @@ static kp_status run_model(walk *w, kp_spec_layer *spec, const kp_spec_call *cal
             return kp_fail(b->err, KP_INPUT, "model '%s' takes %u inputs, got %u", model->name,
                            model->n_inputs, given);
     KP_TRY(kp_build_run(b, model, in, out));
-    KP_TRY(keep_outputs(b, spec->layer, out, model->n_outputs));
+    KP_TRY(kp_build_called(b, spec->layer, out, model->n_outputs));
     *ret = (made){out, model->n_outputs};
     return KP_OK;
 }
@@ -250,7 +250,7 @@ static kp_status start_walk(walk *w, const uint32_t *in)
         const kp_spec_layer *spec = &model->layers[model->inputs[i]];
         ids[i] = in[i];
         w->values[model->inputs[i]][0] = (made){&ids[i], 1};
-        if (!spec->implicit) KP_TRY(keep_outputs(w->b, spec->layer, &ids[i], 1));
+        if (!spec->implicit) KP_TRY(kp_build_called(w->b, spec->layer, &ids[i], 1));
     }
     return KP_OK;
 }

@@ -38,6 +38,9 @@ kp_status kp_build_layers(kp_build *build, kp_spec_model *model, uint32_t parent
 kp_status kp_build_run(kp_build *build, kp_spec_model *model, const uint32_t *in,
                        uint32_t *ret_out);
 
+/* Counts a call of a layer; the first keeps its output shapes. */
+kp_status kp_build_called(kp_build *build, uint32_t layer, const uint32_t *out, uint32_t n);
+
 /* The graph's inputs: one INPUT op for each input of the top model, bound as asked. */
 kp_status kp_build_inputs(kp_build *build, kp_spec_model *model, uint32_t *ret_tensors);
 

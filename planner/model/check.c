@@ -51,7 +51,7 @@ static void check_layers(const kp_graph *g)
             assert(g->weights[l->first_weight + j].layer == i);
         for (uint32_t at = l->first_child; at != KP_NO; at = g->layers[at].next)
             assert(g->layers[at].parent == i);
-        assert(!l->n_calls || l->n_outputs || l->is_model);
+        assert(!l->n_calls == !l->n_outputs);
         owned += l->n_weights;
     }
     assert(owned == g->n_weights);

@@ -140,6 +140,18 @@ static void add_flops(kp_build *b)
             b->layers[at].forward_flops += b->ops[i].forward_flops;
 }
 
+/* A layer that nothing calls has neither outputs nor weights. */
+static kp_status warn_uncalled(kp_build *b)
+{
+    for (uint32_t i = 0; i < b->n_layers; i++) {
+        const kp_layer *layer = &b->layers[i];
+        bool outer = layer->parent != KP_NO && !b->layers[layer->parent].n_calls;
+        if (layer->n_calls || outer || !strcmp(layer->class_name, "InputLayer")) continue;
+        KP_TRY(kp_build_warn(b, "uncalled-layer", i, "nothing calls this layer: it is not counted"));
+    }
+    return KP_OK;
+}
+
 static kp_status add_params(kp_build *b, kp_graph *graph)
 {
     for (uint32_t i = 0; i < b->n_weights; i++) {
@@ -161,6 +173,7 @@ kp_status kp_build_finish(kp_build *b, const kp_spec *spec, uint32_t first_layer
     if (!graph) return kp_nomem(b->err);
     count_uses(b, outputs, model->n_outputs);
     add_flops(b);
+    KP_TRY(warn_uncalled(b));
     KP_TRY(add_params(b, graph));
     graph->name = model->name;
     graph->format = spec->format;

@@ -188,7 +188,7 @@ kp_status kp_rule_bias(kp_rule *rule, uint32_t x, const char *name, const char *
 kp_status kp_rule_act(kp_rule *rule, kp_activation activation, uint32_t x, uint32_t *ret);
 
 /* Runs a nested model inside a wrapper on a tensor. */
-kp_status kp_rule_model(kp_rule *rule, kp_spec_model *model, uint32_t tensor);
+kp_status kp_rule_model(kp_rule *rule, const kp_spec_layer *inner, uint32_t tensor);
 
 kp_shape kp_rule_shape(const kp_rule *rule, uint32_t tensor);
 kp_dtype kp_rule_dtype(const kp_rule *rule, uint32_t tensor);

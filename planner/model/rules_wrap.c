@@ -19,7 +19,7 @@ static kp_status run_inner(kp_rule *rule, const kp_spec_layer *inner, const char
 {
     KP_TRY(known(rule, inner));
     KP_TRY(kp_rule_inner(rule, inner, part, tensor, ret));
-    kp_status status = inner->model ? kp_rule_model(ret, inner->model, tensor) : kp_rule_run(ret);
+    kp_status status = inner->model ? kp_rule_model(ret, inner, tensor) : kp_rule_run(ret);
     if (status != KP_OK) {
         kp_err_at(rule->err, "inner layer '%.60s'", inner->name);
         return status;

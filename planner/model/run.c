@@ -69,14 +69,16 @@ kp_status kp_rule_inner(kp_rule *rule, const kp_spec_layer *inner, const char *p
     return KP_OK;
 }
 
-kp_status kp_rule_model(kp_rule *rule, kp_spec_model *model, uint32_t tensor)
+kp_status kp_rule_model(kp_rule *rule, const kp_spec_layer *inner, uint32_t tensor)
 {
+    kp_spec_model *model = inner->model;
     if (model->n_inputs != 1)
         return kp_fail(rule->err, KP_INPUT, "model '%s' takes %u inputs, got 1", model->name,
                        model->n_inputs);
     uint32_t *out = KP_NEW(rule->arena, uint32_t, model->n_outputs);
     if (!out) return kp_nomem(rule->err);
     KP_TRY(kp_build_run(rule->build, model, &tensor, out));
+    KP_TRY(kp_build_called(rule->build, inner->layer, out, model->n_outputs));
     if (rule->first) rule->cursor = rule->build->n_weights;
     for (uint32_t i = 0; i < model->n_outputs; i++) KP_TRY(kp_rule_out(rule, out[i]));
     return KP_OK;

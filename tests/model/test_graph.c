@@ -192,6 +192,31 @@ Test(graph, trainable_and_types)
     kp_reading_free(&r);
 }
 
+/* A model inside a wrapper is a layer of the tree; a layer that nothing calls is named. */
+Test(graph, inside_wrappers_and_uncalled)
+{
+    static const char text[] =
+        MODEL(INPUT("x", "[null,5,8]") ",{'module':'keras.layers','class_name':'TimeDistributed',"
+        "'name':'t','config':{'name':'t','layer':{'class_name':'Sequential','config':{'name':'s',"
+        "'layers':[{'class_name':'Dense','config':{'name':'e','units':4}}]}}},'inbound_nodes':["
+        CALL(T("x", 0, 0)) "]}," DENSE("u", 3, "") "," DENSE("d", 2, CALL(T("t", 0, 0))),
+        "['x',0,0]", "['d',0,0]");
+    kp_reading r = kp_read_text(text, NULL);
+    cr_assert_eq(r.status, KP_OK, "%s: %s", r.err.where, r.err.msg);
+    const kp_layer *s = kp_layer_named(r.graph, "t/s"), *e = kp_layer_named(r.graph, "t/s/e");
+    cr_expect(s->is_model && s->n_calls == 1 && s->n_outputs == 1);
+    kp_shape y = e->outputs[0];
+    cr_expect(y.rank == 2 && y.dim[0] == 5 && y.dim[1] == 4 && y.per_sample == 1,
+              "every step is a sample");
+    cr_expect_str_eq(r.graph->weights[e->first_weight].path, "s/e/kernel");
+    cr_expect_eq(e->forward_flops, 5 * (2 * 8 * 4 + 4));
+    cr_expect_eq(r.graph->params, 8 * 4 + 4 + 4 * 2 + 2);
+    cr_assert_eq(r.graph->n_warnings, 1);
+    cr_expect_str_eq(r.graph->warnings[0].code, "uncalled-layer");
+    cr_expect_str_eq(r.graph->warnings[0].layer, "u");
+    kp_reading_free(&r);
+}
+
 /* A class without a rule: the consumer in a Keras 3 file holds its output's shape. */
 Test(graph, unknown_layers)
 {
