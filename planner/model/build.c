@@ -13,7 +13,7 @@ static kp_status add_layer(kp_build *b, kp_spec_layer *spec, uint32_t parent, bo
     if (!KP_GROW(b->arena, b->layers, b->n_layers, b->cap_layers)) return kp_nomem(b->err);
     const char *path = spec->name;
     if (parent != KP_NO)
-        path = kp_arena_fmt(b->arena, "%s/%s", b->layers[parent].path, spec->name);
+        path = kp_arena_fmt(b->arena, "%s%s%s", b->layers[parent].path, b->joint, spec->name);
     if (!path) return kp_nomem(b->err);
     spec->layer = b->n_layers++;
     /* An input's dtype is its tensor's; as a layer Keras gives it the default policy. */
@@ -151,7 +151,7 @@ static kp_status set_inputs(kp_rule *rule, const kp_spec_call *call, const uint3
 static kp_status scope_of(const kp_build *b, const kp_spec_model *model, const kp_spec_layer *spec,
                           const char **ret)
 {
-    *ret = spec->name;
+    *ret = *b->joint == '.' ? b->layers[spec->layer].path : spec->name;
     if (model->sequential) *ret = kp_arena_fmt(b->arena, "%s/%s", model->name, spec->name);
     return *ret ? KP_OK : kp_nomem(b->err);
 }

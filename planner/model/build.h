@@ -14,6 +14,7 @@ struct kp_build {
     kp_arena *arena;
     kp_err *err;
     const kp_bind *bind;
+    const char *joint; /* between the names of a path: "/" in Keras, "." in torch */
     kp_layer *layers;
     kp_weight *weights;
     kp_tensor *tensors;

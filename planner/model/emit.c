@@ -137,7 +137,7 @@ kp_status kp_rule_weight_typed(kp_rule *rule, const char *name, kp_weight_role r
         return kp_fail(rule->err, KP_INPUT, "its weight '%s' %s is past an exbibyte", name,
                        kp_shape_text(shape, 1).s);
     if (!rule->first) return check_again(rule, name, shape);
-    const char *path = kp_arena_fmt(rule->arena, "%s/%s", rule->scope, name);
+    const char *path = kp_arena_fmt(rule->arena, "%s%s%s", rule->scope, b->joint, name);
     if (!path || !KP_GROW(rule->arena, b->weights, b->n_weights, b->cap_weights))
         return kp_nomem(rule->err);
     b->weights[b->n_weights++] = (kp_weight){.path = path, .shape = shape, .dtype = dtype,

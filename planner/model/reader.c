@@ -3,6 +3,7 @@
  * A model file's bytes to a graph: finds the dialect, lets its reader make the specification, and
  * builds. */
 #include "planner/model/build.h"
+#include "planner/model/hf.h"
 #include "proto/json.h"
 
 static const char *text_of(const json_t *json, const char *key)
@@ -40,9 +41,6 @@ static kp_status not_a_model(const json_t *json, kp_err *err)
         {"modelTopology", "a TensorFlow.js model file"},
         {"architecture", "a frugally-deep model file"},
         {"model_config", "a model inside another container"},
-        {"model_type", "a Hugging Face configuration"},
-        {"architectures", "a Hugging Face configuration"},
-        {"hidden_size", "a Hugging Face configuration"},
     };
     if (!json_is_object(json))
         return kp_fail(err, KP_INPUT, "not a model: the file holds no JSON object");
@@ -58,7 +56,9 @@ static kp_status not_a_model(const json_t *json, kp_err *err)
 static kp_status read_spec(json_t *json, kp_reader *reader, kp_spec *ret)
 {
     json_t *model = find_model(json);
-    if (!text_of(model, "class_name") || !json_object_get(model, "config"))
+    bool keras = text_of(model, "class_name") && json_object_get(model, "config");
+    if (!keras && kp_hf_is(json)) return kp_hf_read(reader, json, ret);
+    if (!keras)
         return not_a_model(json, reader->err);
     KP_TRY(find_format(model, &ret->format, reader->err));
     KP_TRY(kp_keras_model(reader, model, &ret->model));
@@ -82,7 +82,8 @@ static kp_status check_inputs(const kp_spec_model *model, kp_err *err)
 static kp_status build(const kp_spec *spec, const kp_bind *bind, kp_arena *arena,
                        const kp_graph **ret, kp_err *err)
 {
-    kp_build b = {.arena = arena, .err = err, .bind = bind};
+    kp_build b = {.arena = arena, .err = err, .bind = bind, .joint = "/"};
+    if (spec->format == KP_FORMAT_HUGGINGFACE || spec->format == KP_FORMAT_MEGATRON) b.joint = ".";
     kp_spec_model *model = spec->model;
     uint32_t first;
     KP_TRY(check_inputs(model, err));

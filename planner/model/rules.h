@@ -48,6 +48,9 @@ struct kp_layer_cfg {
     const char *text, *bias_axes; /* equation, score_mode, output_mode; EinsumDense's bias_axes */
     kp_spec_layer *inner;   /* wrappers: layer, backward layer; cells */
     uint32_t n_inner;
+    const struct kp_hf_attn *attn;   /* transformers described by sizes (hf.h) */
+    const struct kp_hf_mlp *mlp;
+    const struct kp_hf_mixer *mixer;
 };
 
 typedef enum kp_cfg_type {

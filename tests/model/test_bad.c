@@ -32,7 +32,7 @@ static const struct {
     {"{'class_name':'Functional'}", KP_INPUT, "m.json", "'class_name' and 'config' are missing"},
     {"{'class_name':7,'config':{}}", KP_INPUT, "m.json", "are missing"},
     {"{'modelTopology':{}}", KP_UNSUPPORTED, "m.json", "TensorFlow.js"},
-    {"{'model_type':'llama'}", KP_UNSUPPORTED, "m.json", "Hugging Face"},
+    {"{'model_type':'llama'}", KP_INPUT, "m.json", "'hidden_size' is missing"},
     {"{'class_name':'VAE','config':{}}", KP_UNSUPPORTED, "m.json", "'VAE' has no list of layers"},
     {"{'class_name':'Sequential','config':[],'keras_version':'1.2.2'}", KP_UNSUPPORTED, "m.json", "Keras 1.2.2"},
     {"{'class_name':'Functional','config':{'layers':7}}", KP_INPUT, "m.json", "'layers' is not a list"},

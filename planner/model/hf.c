@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Hugging Face configurations: which family a file is of, and its reader. */
+#include "planner/model/hf_blocks.h"
+#include "proto/text.h"
+#include <ctype.h>
+#include <math.h>
+
+bool kp_hf_is(const json_t *json)
+{
+    static const char *const keys[] = {"model_type", "architectures", "hidden_size", "n_embd",
+                                       "d_model"};
+    for (size_t i = 0; i < KP_LEN(keys); i++)
+        if (json_object_get(json, keys[i])) return true;
+    return false;
+}
+
+/* "LlamaForCausalLM" is of family "llama": letters and digits up to "For", "Model" or the end. */
+static bool of_class(const char *class_name, const char *model_type)
+{
+    for (; *model_type; model_type++) {
+        if (*model_type == '_' || *model_type == '-') continue;
+        if (tolower((unsigned char)*class_name++) != *model_type) return false;
+    }
+    return !strncmp(class_name, "For", 3) || !strncmp(class_name, "Model", 5) ||
+           !strncmp(class_name, "LMHead", 6) || !*class_name;
+}
+
+static const kp_hf_family *by_architecture(const char *class_name)
+{
+    for (size_t i = 0; class_name && i < kp_hf_n_families; i++)
+        if (of_class(class_name, kp_hf_families[i].model_type)) return &kp_hf_families[i];
+    return NULL;
+}
+
+static kp_status unknown(const char *what, const char *name, kp_err *err)
+{
+    const char *names[96], *near;
+    size_t n = kp_hf_n_families < KP_LEN(names) ? kp_hf_n_families : KP_LEN(names);
+    for (size_t i = 0; i < n; i++) names[i] = kp_hf_families[i].model_type;
+    kp_fail(err, KP_UNSUPPORTED, "%s '%.60s' is not known", what, name);
+    near = kp_nearest(name, names, n);
+    if (near) kp_hint(err, "near is '%s'; set \"model_type\" to it if the layers are the same", near);
+    else kp_hint(err, "known are llama, mistral, mixtral, qwen2, qwen3, gemma2, gpt2, gpt_neox, opt, "
+                      "bloom, phi, deepseek_v3, bert, t5, bart, vit and others");
+    return KP_UNSUPPORTED;
+}
+
+/* By model_type; old files have none: then by class name, or BERT by its keys. */
+static kp_status find_family(const kp_hf_keys *keys, const kp_hf_family **ret)
+{
+    const char *type = kp_hf_text(keys, "model_type");
+    const char *class_name = json_string_value(json_array_get(kp_hf_find(keys, "architectures"), 0));
+    *ret = type ? kp_hf_family_find(type) : by_architecture(class_name);
+    if (*ret) return KP_OK;
+    if (type) return unknown("model_type", type, keys->err);
+    if (class_name) return unknown("architecture", class_name, keys->err);
+    if (kp_hf_find(keys, "type_vocab_size") && kp_hf_find(keys, "num_attention_heads")) {
+        *ret = kp_hf_family_find("bert");
+        return KP_OK;
+    }
+    kp_fail(keys->err, KP_UNSUPPORTED, "the configuration does not say what model it is");
+    kp_hint(keys->err, "add \"model_type\": \"llama\" or another family");
+    return KP_UNSUPPORTED;
+}
+
+/* Models of pictures and text hold the language model's configuration in a member. */
+static json_t *text_config(json_t *json, bool *ret_partial)
+{
+    static const char *const members[] = {"text_config", "llm_config", "language_config"};
+    for (size_t i = 0; i < KP_LEN(members); i++) {
+        json_t *inner = json_object_get(json, members[i]);
+        if (!json_is_object(inner)) continue;
+        *ret_partial = true;
+        return inner;
+    }
+    return json;
+}
+
+kp_status kp_hf_read(kp_reader *reader, json_t *json, kp_spec *ret)
+{
+    bool partial = false;
+    kp_hf_keys keys = {.json = text_config(json, &partial), .err = reader->err};
+    const kp_hf_family *family;
+    kp_hf_arch arch;
+    KP_TRY(find_family(&keys, &family));
+    if (!family->names)
+        return kp_fail(reader->err, KP_UNSUPPORTED, "model_type '%s' is not supported yet", family->model_type);
+    KP_TRY(kp_hf_arch_read(reader, &keys, family, &arch));
+    KP_TRY(kp_hf_blocks_make(reader, &keys, &arch));
+    ret->format = KP_FORMAT_HUGGINGFACE;
+    ret->compile = (kp_compile){.learning_rate = (double)NAN};
+    if (family->kind == KP_HF_DECODER) ret->compile.loss = "sparse_categorical_crossentropy";
+    return kp_hf_decoder(reader, &arch, ret);
+}

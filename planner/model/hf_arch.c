@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A config's numbers to an architecture, each checked: what does not divide, is missing or absurd
+ * is refused by its key. */
+#include "planner/model/hf_blocks.h"
+
+static kp_status read_heads(const kp_hf_keys *keys, uint32_t traits, int64_t h, kp_hf_attn *ret)
+{
+    bool multi = traits & KP_HF_MULTI_QUERY;
+    int64_t wide = 0;
+    KP_TRY(kp_hf_need(keys, "num_attention_heads|n_head|num_heads|n_heads|n_heads", &ret->H));
+    KP_TRY(kp_hf_bool(keys, "multi_query|multi_query_attention", multi, &multi));
+    bool grouped = kp_hf_find(keys, "num_key_value_heads|n_head_kv|num_kv_heads") != NULL;
+    KP_TRY(kp_hf_int(keys, "num_key_value_heads|n_head_kv|num_kv_heads|multi_query_group_num", 1,
+                     1, &ret->K));
+    if (!grouped && !multi) ret->K = ret->H;
+    if (traits & KP_HF_WIDE_HEADS) wide = 256;
+    KP_TRY(kp_hf_int(keys, "head_dim|kv_channels|attention_head_dim", 1, wide, &ret->dk));
+    if (ret->H % ret->K)
+        return kp_fail(keys->err, KP_INPUT, "'num_key_value_heads' is %lld, which does not divide "
+                       "the %lld attention heads", (long long)ret->K, (long long)ret->H);
+    if (!ret->dk && h % ret->H)
+        return kp_fail(keys->err, KP_INPUT, "'num_attention_heads' is %lld, which does not divide "
+                       "a hidden size of %lld", (long long)ret->H, (long long)h);
+    if (!ret->dk) ret->dk = h / ret->H;
+    ret->dv = ret->dk;
+    return KP_OK;
+}
+
+/* Which products have a bias. "use_bias" speaks for all, "attention_bias" for attention's. */
+static kp_status read_biases(const kp_hf_keys *keys, uint32_t traits, kp_hf_arch *ret)
+{
+    kp_hf_attn *a = &ret->attn;
+    kp_hf_mlp *m = &ret->mlp;
+    bool qkv = traits & KP_HF_QKV_BIAS, o = traits & KP_HF_O_BIAS, mlp = traits & KP_HF_MLP_BIAS;
+    bool all = false, attention = qkv;
+    if (kp_hf_find(keys, "use_bias|bias")) {
+        KP_TRY(kp_hf_bool(keys, "use_bias|bias", all, &all));
+        qkv = attention = o = mlp = all;
+    }
+    if (kp_hf_find(keys, "add_bias_linear")) {
+        KP_TRY(kp_hf_bool(keys, "add_bias_linear", false, &o));
+        mlp = o;
+    }
+    KP_TRY(kp_hf_bool(keys, "attention_bias|use_qkv_bias|add_qkv_bias|qkv_bias", attention,
+                      &attention));
+    if (attention && !qkv) o = !(traits & KP_HF_QKV_ONLY);
+    if (kp_hf_find(keys, "attention_bias") && !attention) qkv = o = false;
+    KP_TRY(kp_hf_bool(keys, "mlp_bias", mlp, &mlp));
+    a->q_bias = a->k_bias = a->v_bias = qkv || attention;
+    a->o_bias = o;
+    m->up_bias = m->down_bias = mlp;
+    return KP_OK;
+}
+
+static kp_status read_attention(const kp_hf_keys *keys, uint32_t traits, kp_hf_arch *ret)
+{
+    kp_hf_attn *a = &ret->attn;
+    bool norm;
+    a->names = ret->names;
+    a->in_out = traits & KP_HF_IN_OUT;
+    a->rotary = traits & KP_HF_ROTARY;
+    a->sinks = traits & KP_HF_SINKS;
+    KP_TRY(kp_hf_bool(keys, "use_qk_norm|qk_layernorm",
+                      traits & (KP_HF_QK_NORM | KP_HF_QK_NORM_ALL), &norm));
+    if (norm) a->qk_norm = traits & KP_HF_QK_NORM_ALL ? KP_HF_QK_ALL : KP_HF_QK_HEAD;
+    KP_TRY(kp_hf_num(keys, "attention_dropout|attention_probs_dropout_prob|attn_pdrop", 0,
+                     &a->dropout));
+    KP_TRY(kp_hf_num(keys, "hidden_dropout_prob|resid_pdrop|hidden_dropout|residual_dropout|dropout",
+                     0, &a->out_dropout));
+    ret->mlp.dropout = a->out_dropout;
+    KP_TRY(kp_hf_num(keys, "embd_pdrop|embedding_dropout", 0, &ret->embed_dropout));
+    return read_heads(keys, traits, ret->h, a);
+}
+
+/* DeepSeek's low-rank queries and keys. */
+static kp_status read_latent(const kp_hf_keys *keys, kp_hf_attn *a)
+{
+    int64_t nope;
+    KP_TRY(kp_hf_int(keys, "kv_lora_rank", 1, 0, &a->kv_rank));
+    if (!a->kv_rank) return KP_OK;
+    KP_TRY(kp_hf_int(keys, "q_lora_rank", 1, 0, &a->q_rank));
+    KP_TRY(kp_hf_need(keys, "qk_nope_head_dim", &nope));
+    KP_TRY(kp_hf_need(keys, "qk_rope_head_dim", &a->rope));
+    KP_TRY(kp_hf_need(keys, "v_head_dim", &a->dv));
+    KP_TRY(kp_hf_int(keys, "index_n_heads", 1, 0, &a->index_heads));
+    if (a->index_heads) KP_TRY(kp_hf_need(keys, "index_head_dim", &a->index_dim));
+    a->dk = nope + a->rope;
+    a->K = a->H;
+    return KP_OK;
+}
+
+kp_status kp_hf_experts_read(const kp_hf_keys *keys, uint32_t traits, kp_hf_mlp *m)
+{
+    int64_t shared, n;
+    KP_TRY(kp_hf_need(keys, "num_local_experts|num_experts|n_routed_experts", &m->E));
+    KP_TRY(kp_hf_need(keys, "num_experts_per_tok|num_experts_per_token|experts_per_token", &m->top_k));
+    if (m->top_k > m->E)
+        return kp_fail(keys->err, KP_INPUT, "'num_experts_per_tok' is %lld of %lld experts",
+                       (long long)m->top_k, (long long)m->E);
+    KP_TRY(kp_hf_int(keys, "n_shared_experts|num_shared_experts", 0, 0, &n));
+    KP_TRY(kp_hf_int(keys, "shared_expert_intermediate_size|shared_intermediate_size", 0, 0, &shared));
+    m->shared_I = shared ? shared : kp_dim_mul(n, m->I);
+    m->shared_gate = m->shared_I && m->names->shared_gate;
+    m->correction = traits & KP_HF_CORRECTION;
+    m->sigmoid = m->correction;
+    m->expert_bias = m->router_bias = traits & KP_HF_EXPERT_BIAS;
+    return KP_OK;
+}
+
+static kp_status read_mlp(const kp_hf_keys *keys, uint32_t traits, const char *act, kp_hf_arch *ret)
+{
+    kp_hf_mlp *m = &ret->mlp;
+    m->names = ret->names;
+    m->in_out = traits & KP_HF_IN_OUT;
+    m->gated = traits & KP_HF_GATED;
+    static const char *const keys_of_I = "intermediate_size|n_inner|ffn_dim|ffn_hidden_size|hidden_dim";
+    if (m->gated && !kp_hf_find(keys, "block_configs")) KP_TRY(kp_hf_need(keys, keys_of_I, &m->I));
+    else KP_TRY(kp_hf_int(keys, keys_of_I, 1, kp_dim_mul(4, ret->h), &m->I));
+    if (traits & KP_HF_HALF_FFN) m->I /= 2;
+    const char *name = kp_hf_text(keys, "hidden_act|activation_function|hidden_activation|activation|mlp_hidden_act");
+    m->act = kp_hf_activation(name ? name : act);
+    return KP_OK;
+}
+
+/* torch_dtype "bfloat16": weights and arithmetic of that type, unless the user says otherwise. */
+static void read_policy(const kp_reader *reader, const kp_hf_keys *keys, kp_policy *ret)
+{
+    const char *dtype = kp_hf_text(keys, "torch_dtype|dtype");
+    *ret = (kp_policy){.compute = KP_FLOAT32, .variable = KP_FLOAT32};
+    if (reader->policy) kp_policy_from_name(reader->policy, ret);
+    else if (dtype && (!strcmp(dtype, "bfloat16") || !strcmp(dtype, "float16")))
+        kp_policy_from_name(dtype, ret);
+}
+
+static kp_status read_sizes(const kp_hf_keys *keys, uint32_t traits, kp_hf_arch *ret)
+{
+    KP_TRY(kp_hf_need(keys, "hidden_size|n_embd|d_model|dim", &ret->h));
+    KP_TRY(kp_hf_need(keys, "num_hidden_layers|n_layer|num_layers|n_layers", &ret->L));
+    if (ret->L > KP_HF_LAYERS_MAX)
+        return kp_fail(keys->err, KP_INPUT, "'num_hidden_layers' is %lld, more than %d",
+                       (long long)ret->L, KP_HF_LAYERS_MAX);
+    if (!kp_hf_find(keys, "vocab_size")) KP_TRY(kp_hf_need(keys, "padded_vocab_size", &ret->V));
+    else KP_TRY(kp_hf_need(keys, "vocab_size", &ret->V));
+    ret->rows = ret->V;
+    if (traits & KP_HF_LEARNED)
+        KP_TRY(kp_hf_need(keys, "max_position_embeddings|n_positions|n_ctx", &ret->P));
+    ret->pos_rows = ret->P;
+    ret->learned_positions = ret->P > 0;
+    ret->embed_width = ret->h;
+    KP_TRY(kp_hf_int(keys, "type_vocab_size", 0, 0, &ret->types));
+    if (!ret->names->types) ret->types = 0;
+    KP_TRY(kp_hf_num(keys, "final_logit_softcapping", 0, &ret->softcap));
+    return kp_hf_bool(keys, "tie_word_embeddings", traits & KP_HF_TIED, &ret->tied);
+}
+
+/* What single families say in keys of their own. */
+static kp_status read_quirks(const kp_hf_keys *keys, kp_hf_arch *ret)
+{
+    const char *type = ret->family->model_type;
+    bool on;
+    if (!strcmp(type, "opt")) {
+        ret->pos_rows = ret->P + 2; /* two rows for padding in front */
+        KP_TRY(kp_hf_int(keys, "word_embed_proj_dim", 1, ret->h, &ret->embed_width));
+        KP_TRY(kp_hf_bool(keys, "do_layer_norm_before", true, &on));
+        if (!on) ret->order = KP_HF_POST;
+        ret->final_norm = on;
+    }
+    if (!strcmp(type, "gpt_neox")) {
+        KP_TRY(kp_hf_bool(keys, "use_parallel_residual", true, &on));
+        if (!on) ret->order = KP_HF_PRE;
+    }
+    if (!strcmp(type, "stablelm")) {
+        KP_TRY(kp_hf_bool(keys, "use_parallel_residual", false, &on));
+        if (on) ret->order = KP_HF_TOGETHER;
+    }
+    if (!strcmp(type, "falcon")) {
+        KP_TRY(kp_hf_bool(keys, "new_decoder_architecture", false, &on));
+        if (on) ret->order = KP_HF_PARALLEL;
+    }
+    return KP_OK;
+}
+
+kp_status kp_hf_arch_read(kp_reader *reader, const kp_hf_keys *keys, const kp_hf_family *family,
+                          kp_hf_arch *ret)
+{
+    uint32_t t = family->traits;
+    *ret = (kp_hf_arch){.family = family, .names = family->names, .order = family->order,
+        .block_class = family->block_class, .final_norm = family->names->final_norm != NULL,
+        .norm = {t & KP_HF_RMS, !(t & KP_HF_NO_SCALE), t & KP_HF_NORM_BIAS},
+        .head_bias = t & KP_HF_HEAD_BIAS};
+    read_policy(reader, keys, &ret->policy);
+    KP_TRY(read_sizes(keys, t, ret));
+    KP_TRY(read_attention(keys, t, ret));
+    KP_TRY(read_mlp(keys, t, family->act, ret));
+    KP_TRY(read_biases(keys, t, ret));
+    KP_TRY(read_latent(keys, &ret->attn));
+    ret->pooler = family->kind == KP_HF_ENCODER && ret->names->head;
+    return read_quirks(keys, ret);
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * planner/model/hf_blocks.h — the blocks of a model, alike or not. */
+#ifndef KP_PLANNER_MODEL_HF_BLOCKS_H
+#define KP_PLANNER_MODEL_HF_BLOCKS_H
+
+#include "planner/model/hf.h"
+
+/* Fills arch->blocks. KP_INPUT names the key. */
+kp_status kp_hf_blocks_make(kp_reader *reader, const kp_hf_keys *keys, kp_hf_arch *arch);
+
+/* Experts, router and shared experts of `mlp`, whose I is an expert's. */
+kp_status kp_hf_experts_read(const kp_hf_keys *keys, uint32_t traits, kp_hf_mlp *mlp);
+
+/* A row's configuration that holds a copy. */
+kp_status kp_hf_attn_cfg(kp_reader *reader, const kp_hf_attn *attn, const kp_layer_cfg **ret);
+kp_status kp_hf_mlp_cfg(kp_reader *reader, const kp_hf_mlp *mlp, const kp_layer_cfg **ret);
+const kp_layer_row *kp_hf_attn_row(const kp_hf_attn *attn);
+
+#endif
