@@ -20,7 +20,7 @@ typedef enum kp_extra_when {
 } kp_extra_when;
 
 typedef struct kp_extra {
-    uint32_t op;
+    uint32_t op; /* whose buffer it is: the op it stands with, or one that this one completes */
     kp_extra_when when;
     kp_category category;
     const char *what;

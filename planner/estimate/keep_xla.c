@@ -212,6 +212,23 @@ static bool extra(kp_keep *keep, uint32_t op, kp_extra_when when, kp_category ca
     return kp_keep_extra(keep, made);
 }
 
+/* XLA writes two buffers of zeros in the forward pass if a ReLU feeds the pooling: the ReLU's
+ * constant, which is the ReLU's, and the start of the pooling's scatter. */
+static bool pool_zeros(kp_keep *keep, uint32_t op, uint32_t x, kp_dtype dtype)
+{
+    const kp_shape *shape = &keep->sizes->tensors[x];
+    kp_extra constant = {keep->graph->tensors[x].op,
+                         KP_EXTRA_KEPT,
+                         KP_CAT_ACTIVATIONS,
+                         "zeros of the ReLU before a pooling",
+                         shape,
+                         dtype,
+                         kp_mul_u64(kp_sizes_tensor_elems(keep->sizes, x), kp_dtype_bytes(dtype))};
+    return kp_keep_extra(keep, constant) &&
+           extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "zeros of the pooling's gradient", x,
+                 1, dtype);
+}
+
 static bool pool_extras(kp_keep *keep, uint32_t op)
 {
     const kp_graph *g = keep->graph;
@@ -219,11 +236,7 @@ static bool pool_extras(kp_keep *keep, uint32_t op)
     uint32_t x = keep->root[o->in[0]];
     kp_dtype dtype = g->tensors[x].dtype;
     bool relu = g->ops[g->tensors[x].op].op == KP_OP_RELU && kp_keep_inside(keep, g->tensors[x].op);
-    if (relu && !(extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "zeros of the ReLU before", x,
-                        1, dtype) &&
-                  extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS,
-                        "zeros of the pooling's gradient", x, 1, dtype)))
-        return false;
+    if (relu && !pool_zeros(keep, op, x, dtype)) return false;
     return extra(keep, op, KP_EXTRA_BACKWARD, KP_CAT_TEMPORARY, "window positions", o->out[0], 5,
                  KP_INT32);
 }

@@ -70,8 +70,8 @@ static void take_extras(kp_taping *t, uint32_t op, bool training)
     for (uint32_t i = t->keep.first_extra[op]; i < t->keep.first_extra[op + 1] && training; i++) {
         const kp_extra *e = &t->keep.extras[i];
         if (e->when != KP_EXTRA_KEPT) continue;
-        kp_taping_new b = {e->category, t->graph->ops[op].layer, op, e->what, e->shape, e->dtype,
-                           e->bytes};
+        kp_taping_new b = {e->category, t->graph->ops[e->op].layer, e->op, e->what, e->shape,
+                           e->dtype, e->bytes};
         t->extra_stored[i] = kp_taping_take(t, &b, 1);
         if (t->steps[t->n_steps - 1].phase == KP_PHASE_FORWARD) other_copies(t, b);
     }
