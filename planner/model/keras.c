@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Keras model objects to specifications: models, layers, shapes. Calls are in keras_calls.c. */
-#include "planner/model/rules.h"
+#include "planner/model/dialect.h"
 #include <inttypes.h>
 
 json_t *kp_json_list(json_t *json)
@@ -54,7 +54,8 @@ kp_status kp_keras_shape(json_t *json, const char *key, kp_shape *ret, uint64_t 
     return KP_OK;
 }
 
-/* input_shape lacks the batch; input_dim is the last size, input_length the one before. */
+/* input_shape lacks the batch; input_dim is the last size, input_length the one before. An
+ * Embedding's input_dim is its rows. */
 static kp_status loose_shape(const json_t *config, kp_shape *ret, kp_err *err)
 {
     json_t *list = kp_json_list(json_object_get(config, "input_shape"));
@@ -69,7 +70,7 @@ static kp_status loose_shape(const json_t *config, kp_shape *ret, kp_err *err)
         *ret = shape;
         return KP_OK;
     }
-    bool table = json_object_get(config, "output_dim") != NULL; /* Embedding's input_dim is rows */
+    bool table = json_object_get(config, "output_dim") && !json_object_get(config, "units");
     if (length) KP_TRY(read_dim(length, "input_length", 1, &shape.dim[shape.rank++], err));
     if (dim && !table) KP_TRY(read_dim(dim, "input_dim", 1, &shape.dim[shape.rank++], err));
     if (shape.rank > 1) *ret = shape;
@@ -92,24 +93,15 @@ kp_status kp_keras_input_shape(kp_reader *reader, const json_t *config, kp_shape
 
 /* ---- layers ---- */
 
-/* Registered under a package's name, or from a module that is not Keras's. */
-static bool is_foreign(const json_t *json)
-{
-    const char *registered = text_of(json, "registered_name");
-    const char *module = text_of(json, "module");
-    if (registered && strchr(registered, '>')) return true;
-    if (!module || !strcmp(module, "builtins")) return false;
-    return strncmp(module, "keras", 5) && strncmp(module, "tf_keras", 8) &&
-           strncmp(module, "tensorflow", 10);
-}
-
+/* A model within the model: by its class, or by what every graph of layers has. */
 static bool is_model(const char *class_name, const json_t *config)
 {
     static const char *const names[] = {"Functional", "Model", "Sequential"};
+    bool layers = json_is_array(config) || json_is_array(json_object_get(config, "layers"));
     for (size_t i = 0; i < KP_LEN(names); i++)
-        if (!strcmp(class_name, names[i]))
-            return json_is_array(config) || json_is_array(json_object_get(config, "layers"));
-    return false;
+        if (!strcmp(class_name, names[i])) return layers;
+    return layers && json_object_get(config, "input_layers") &&
+           json_object_get(config, "output_layers");
 }
 
 static kp_status read_policy(kp_reader *reader, const json_t *config, kp_spec_layer *layer)
@@ -136,19 +128,31 @@ static kp_status read_input(kp_reader *reader, const json_t *config, kp_spec_lay
     return KP_OK;
 }
 
-static kp_status read_inside(kp_reader *reader, json_t *json, json_t *config, kp_spec_layer *layer)
+static kp_status read_inside(kp_reader *reader, const kp_dialect *is, kp_spec_layer *layer)
 {
-    json_t *trainable = json_object_get(config, "trainable");
-    layer->trainable = !json_is_false(trainable);
-    if (is_model(layer->class_name, config)) {
-        KP_TRY(kp_keras_model(reader, json, &layer->model));
+    json_t *config = layer->config = is->config;
+    layer->trainable = !json_is_false(json_object_get(config, "trainable"));
+    if (is_model(is->class_name, config)) {
+        KP_TRY(kp_keras_model(reader, is->json, &layer->model));
         return read_policy(reader, config, layer);
     }
-    if (!is_foreign(json)) layer->row = kp_row_find(text_of(json, "module"), layer->class_name);
+    if (!is->foreign) layer->row = kp_row_find(is->module, is->rule);
     KP_TRY(read_policy(reader, config, layer));
     if (kp_spec_is_input(layer)) return read_input(reader, config, layer);
     if (layer->row) return kp_cfg_read(reader, layer->row, config, &layer->cfg);
     return KP_OK;
+}
+
+/* A layer's name in its model stands beside the configuration, or in it. */
+static kp_status read_names(kp_reader *reader, const kp_dialect *is, uint32_t index,
+                            kp_spec_layer *ret)
+{
+    const char *name = text_of(is->json, "name");
+    if (!name) name = text_of(is->config, "name");
+    ret->name = name ? kp_arena_str(reader->arena, name)
+                     : kp_arena_fmt(reader->arena, "%s_%u", is->class_name, index);
+    ret->class_name = kp_arena_str(reader->arena, is->class_name);
+    return ret->name && ret->class_name ? KP_OK : kp_nomem(reader->err);
 }
 
 kp_status kp_keras_layer(kp_reader *reader, json_t *json, uint32_t index, kp_spec_layer *ret)
@@ -162,18 +166,15 @@ kp_status kp_keras_layer(kp_reader *reader, json_t *json, uint32_t index, kp_spe
     if (!json_is_object(config) && !json_is_array(config))
         return kp_fail(reader->err, KP_INPUT, "layer %u ('%.60s') has no 'config'", index,
                        class_name);
-    const char *name = text_of(json, "name");
-    if (text_of(config, "name")) name = text_of(config, "name");
+    kp_dialect is;
+    KP_TRY(kp_dialect_read(reader, json, &is));
     *ret = (kp_spec_layer){.json = json, .layer = KP_NO};
-    ret->name = name ? kp_arena_str(reader->arena, name)
-                     : kp_arena_fmt(reader->arena, "%s_%u", class_name, index);
-    ret->class_name = kp_arena_str(reader->arena, class_name);
-    if (!ret->name || !ret->class_name) return kp_nomem(reader->err);
+    KP_TRY(read_names(reader, &is, index, ret));
     if (++reader->depth > KP_NEST_MAX)
         return kp_fail(reader->err, KP_INPUT, "models are nested deeper than %d", KP_NEST_MAX);
     if (++reader->n_layers > KP_LAYERS_MAX)
         return kp_fail(reader->err, KP_INPUT, "the file has more than %u layers", KP_LAYERS_MAX);
-    kp_status status = read_inside(reader, json, config, ret);
+    kp_status status = read_inside(reader, &is, ret);
     reader->depth--;
     if (status != KP_OK && status != KP_NOMEM) kp_err_at(reader->err, "layer '%.60s'", ret->name);
     return status;

@@ -21,7 +21,7 @@ static kp_status one_call(kp_reader *reader, kp_spec_layer *layer, uint32_t from
 static kp_status find_shape(kp_reader *reader, json_t *json, const kp_spec_layer *first,
                             kp_layer_cfg *cfg)
 {
-    KP_TRY(kp_keras_input_shape(reader, json_object_get(first->json, "config"), &cfg->batch_shape,
+    KP_TRY(kp_keras_input_shape(reader, first->config, &cfg->batch_shape,
                                 &cfg->fixed_batch));
     if (cfg->batch_shape.rank) return KP_OK;
     if (first->model && first->model->n_inputs) {

@@ -6,65 +6,39 @@
 #include "planner/model/hf.h"
 #include "proto/json.h"
 
-static const char *text_of(const json_t *json, const char *key)
-{
-    return json_string_value(json_object_get(json, key));
-}
+/* The kinds of model files. The first whose test holds reads the file. */
+static const kp_recogniser recognisers[] = {
+    {"a Keras model", kp_keras_test, kp_keras_read},
+    {"a Hugging Face configuration", kp_hf_is, kp_hf_read},
+};
 
-/* The Keras model object: the file itself, or the member of a file of recorded facts. */
-static json_t *find_model(json_t *json)
-{
-    json_t *recorded = json_object_get(json, "model_json");
-    return json_is_object(recorded) ? recorded : json;
-}
-
-/* Keras 2 names its version; Keras 3 does not, but writes module names and objects as arguments. */
-static kp_status find_format(json_t *model, kp_format *ret, kp_err *err)
-{
-    const char *version = text_of(model, "keras_version");
-    if (version && version[0] == '1') {
-        kp_fail(err, KP_UNSUPPORTED, "Keras %.20s files are not supported", version);
-        kp_hint(err, "load the model in Keras 2 and save it again with to_json()");
-        return KP_UNSUPPORTED;
-    }
-    *ret = text_of(model, "module") ? KP_FORMAT_KERAS_3 : KP_FORMAT_KERAS_2;
-    if (version && version[0] == '2') *ret = KP_FORMAT_KERAS_2;
-    if (version && version[0] == '3') *ret = KP_FORMAT_KERAS_3;
-    return KP_OK;
-}
+/* Files that people hand over and that hold no model, by a key that tells them. */
+static const struct {
+    const char *key, *what, *hint;
+} strangers[] = {
+    {"weights", "a list of weights", "the model's layers are in another file: model.json, config.json"},
+    {"weightsManifest", "a list of weights", "the model's layers are in another file: model.json"},
+};
 
 static kp_status not_a_model(const json_t *json, kp_err *err)
 {
-    static const struct {
-        const char *key, *what;
-    } others[] = {
-        {"modelTopology", "a TensorFlow.js model file"},
-        {"architecture", "a frugally-deep model file"},
-        {"model_config", "a model inside another container"},
-    };
-    if (!json_is_object(json))
-        return kp_fail(err, KP_INPUT, "not a model: the file holds no JSON object");
-    for (size_t i = 0; i < KP_LEN(others); i++)
-        if (json_object_get(json, others[i].key))
-            return kp_fail(err, KP_UNSUPPORTED, "%s is not supported, only a Keras model.json",
-                           others[i].what);
-    kp_fail(err, KP_INPUT, "not a model: 'class_name' and 'config' are missing");
+    for (size_t i = 0; i < KP_LEN(strangers); i++) {
+        if (!json_object_get(json, strangers[i].key)) continue;
+        kp_fail(err, KP_UNSUPPORTED, "%s is not supported", strangers[i].what);
+        kp_hint(err, "%s", strangers[i].hint);
+        return KP_UNSUPPORTED;
+    }
+    if (json_is_object(json)) kp_fail(err, KP_INPUT, "not a model: 'class_name' and 'config' are missing");
+    else kp_fail(err, KP_INPUT, "not a model: the file holds no JSON object");
     kp_hint(err, "a Keras model file is what model.to_json() writes");
     return KP_INPUT;
 }
 
 static kp_status read_spec(json_t *json, kp_reader *reader, kp_spec *ret)
 {
-    json_t *model = find_model(json);
-    bool keras = text_of(model, "class_name") && json_object_get(model, "config");
-    if (!keras && kp_hf_is(json)) return kp_hf_read(reader, json, ret);
-    if (!keras)
-        return not_a_model(json, reader->err);
-    KP_TRY(find_format(model, &ret->format, reader->err));
-    KP_TRY(kp_keras_model(reader, model, &ret->model));
-    json_t *compile = json_object_get(model, "compile_config");
-    if (!compile) compile = json_object_get(model, "training_config");
-    return kp_keras_compile(reader, compile, &ret->compile);
+    for (size_t i = 0; i < KP_LEN(recognisers); i++)
+        if (recognisers[i].test(json)) return recognisers[i].read(reader, json, ret);
+    return not_a_model(json, reader->err);
 }
 
 static kp_status check_inputs(const kp_spec_model *model, kp_err *err)
@@ -120,15 +94,31 @@ kp_status kp_model_read_json(struct json_t *json, const char *name, const kp_bin
     if (!reader.name) return kp_nomem(err);
     kp_status status = read_spec(json, &reader, &spec);
     if (status == KP_OK) status = build(&spec, bind, arena, ret, err);
+    json_decref(reader.owned);
     if (status == KP_INPUT || status == KP_UNSUPPORTED) kp_err_at(err, "%.200s", name);
     return status;
+}
+
+/* A program that writes to_json()'s text as JSON once more leaves one string: it is read as a list of
+ * one. */
+static kp_status parse(const char *bytes, size_t len, kp_arena *arena, json_t **ret, kp_err *err)
+{
+    size_t i = 0;
+    while (i < len && (bytes[i] == ' ' || (bytes[i] >= '\t' && bytes[i] <= '\r'))) i++;
+    if (i == len || bytes[i] != '"') return kp_json_parse(bytes, len, ret, err);
+    char *list = kp_arena_alloc(arena, len + 2, 1);
+    if (!list) return kp_nomem(err);
+    list[0] = '[';
+    memcpy(list + 1, bytes, len);
+    list[len + 1] = ']';
+    return kp_json_parse(list, len + 2, ret, err);
 }
 
 kp_status kp_model_read(const char *bytes, size_t len, const char *name, const kp_bind *bind,
                         kp_arena *arena, const kp_graph **ret, kp_err *err)
 {
     json_t *json = NULL;
-    kp_status status = kp_json_parse(bytes, len, &json, err);
+    kp_status status = parse(bytes, len, arena, &json, err);
     if (status == KP_OK) status = kp_model_read_json(json, name, bind, arena, ret, err);
     else if (status == KP_INPUT) kp_err_at(err, "%.200s", name);
     json_decref(json);

@@ -61,6 +61,7 @@ typedef struct kp_policy {
 typedef struct kp_spec_layer {
     const char *name, *class_name;
     json_t *json;              /* the layer's own object */
+    json_t *config;            /* its configuration with the keys of Keras 3 */
     const kp_layer_row *row;   /* NULL: a nested model or a class without a rule */
     const kp_layer_cfg *cfg;
     kp_spec_model *model;      /* a nested model, or NULL */
@@ -106,8 +107,27 @@ typedef struct kp_reader {
     const char *policy;     /* replaces the policies of the file; NULL: none */
     uint32_t depth;         /* nesting so far */
     uint32_t n_layers;      /* read so far */
+    bool old;               /* some layer has names of Keras 1 */
+    bool channels_first;    /* the last 'dim_ordering' was "th" */
+    json_t *owned;          /* list of documents made while reading, or NULL */
     kp_err *err;
 } kp_reader;
+
+/* A kind of model file. */
+typedef struct kp_recogniser {
+    const char *what;
+    bool (*test)(const json_t *json); /* by content; looks only at a few keys */
+    kp_status (*read)(kp_reader *reader, json_t *json, kp_spec *ret);
+} kp_recogniser;
+
+/* Keras models of all versions, bare or inside what tfjs, frugally-deep and others put around them
+ * (keras_file.c). */
+bool kp_keras_test(const json_t *json);
+kp_status kp_keras_read(kp_reader *reader, json_t *json, kp_spec *ret);
+
+/* Keeps a document until the reading ends and returns it; takes the caller's reference. NULL: `json`
+ * is NULL or memory ran out. */
+json_t *kp_reader_own(kp_reader *reader, json_t *json);
 
 /* Reads a Keras model object {class_name, config, ...}. KP_INPUT, KP_UNSUPPORTED, KP_NOMEM. */
 kp_status kp_keras_model(kp_reader *reader, json_t *json, kp_spec_model **ret);
