@@ -4,7 +4,7 @@ MODE    ?= release
 PREFIX  ?= /usr/local
 CC      := gcc
 FUZZ_CC ?= clang-14
-PKGS    := libzmq msgpack sqlite3 jansson
+PKGS    := libzmq msgpack sqlite3 jansson zlib
 B       := build/$(MODE)
 VERSION := 0.1.0
 
@@ -22,7 +22,7 @@ LDLIBS   += $(shell pkg-config --libs $(PKGS) 2>/dev/null) -ldl -lm -pthread
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-6s %s\n' $(1) $(2))
 
-ROOMS    := proto store planner/model planner/estimate planner/search planner/plan planner/serve \
+ROOMS    := proto store planner/container planner/model planner/estimate planner/search planner/plan planner/serve \
             planner/cli agent agent/inventory agent/verify
 SRC      := $(foreach r,$(ROOMS),$(wildcard $(r)/*.c))
 MAINS    := $(filter %/main.c,$(SRC))

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Who may include whom: proto < store; proto < model < estimate < search < plan < serve < cli;
+# Who may include whom: proto < store; proto < container < model < estimate < search < plan < serve < cli;
 # proto < agent/inventory, agent/verify < agent. serve and cli may use store's interface: only serve.
 set -u
 bad=0
@@ -13,12 +13,13 @@ allow() { # room, regular expression of what it may include
 }
 allow proto 'proto'
 allow store 'proto|store'
-allow planner/model 'proto|planner/model'
+allow planner/container 'proto|planner/container'
+allow planner/model 'proto|planner/(container|model)'
 allow planner/estimate 'proto|planner/model|planner/estimate'
 allow planner/search 'proto|planner/model|planner/estimate|planner/search'
 allow planner/plan 'proto|planner/model|planner/estimate|planner/search|planner/plan'
-allow planner/serve 'proto|store|planner/(model|estimate|search|plan|serve)'
-allow planner/cli 'proto|planner/(model|estimate|search|plan|cli)'
+allow planner/serve 'proto|store|planner/(container|model|estimate|search|plan|serve)'
+allow planner/cli 'proto|planner/(container|model|estimate|search|plan|cli)'
 allow agent/inventory 'proto|agent/inventory'
 allow agent/verify 'proto|agent/verify'
 allow agent 'proto|agent|agent/(inventory|verify)'

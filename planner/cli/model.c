@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "planner/cli/model.h"
 #include "planner/cli/file.h"
+#include "planner/cli/source.h"
 #include "planner/estimate/training.h"
 
 kp_status kp_model_load(kp_cli *cli, const char *path, kp_model_file *ret, kp_err *err)
 {
     kp_model_file file = {.path = path, .name = kp_file_name(path)};
-    KP_TRY(kp_file_read(cli, path, &file.bytes, &file.len, err));
+    KP_TRY(kp_source_model(cli, path, &file.bytes, &file.len, err));
     *ret = file;
     return KP_OK;
 }

@@ -14,7 +14,8 @@ typedef struct kp_model_file {
     const kp_graph *graph; /* kp_model_open only */
 } kp_model_file;
 
-/* Reads the file's bytes. Statuses as kp_file_read. All lives as long as cli. */
+/* Reads the model's JSON text out of whatever file or folder it is in. Statuses as kp_source_model.
+ * All lives as long as cli. */
 kp_status kp_model_load(kp_cli *cli, const char *path, kp_model_file *ret, kp_err *err);
 
 /* Reads and understands it, with the options' dimensions bound. Also those of kp_model_read, with

@@ -2,6 +2,7 @@
  *
  * A model file's bytes to a graph: finds the dialect, lets its reader make the specification, and
  * builds. */
+#include "planner/container/container.h"
 #include "planner/model/build.h"
 #include "planner/model/hf.h"
 #include "proto/json.h"
@@ -118,9 +119,11 @@ kp_status kp_model_read(const char *bytes, size_t len, const char *name, const k
                         kp_arena *arena, const kp_graph **ret, kp_err *err)
 {
     json_t *json = NULL;
-    kp_status status = parse(bytes, len, arena, &json, err);
+    kp_source source = kp_source_memory(bytes, len);
+    kp_status status = kp_container_text(&source, arena, &bytes, &len, err);
+    if (status == KP_OK) status = parse(bytes, len, arena, &json, err);
     if (status == KP_OK) status = kp_model_read_json(json, name, bind, arena, ret, err);
-    else if (status == KP_INPUT) kp_err_at(err, "%.200s", name);
+    else if (status != KP_NOMEM) kp_err_at(err, "%.200s", name);
     json_decref(json);
     return status;
 }
