@@ -84,12 +84,13 @@ kp_status kp_hf_read(kp_reader *reader, json_t *json, kp_spec *ret)
     const kp_hf_family *family;
     kp_hf_arch arch;
     KP_TRY(find_family(&keys, &family));
-    if (!family->names)
-        return kp_fail(reader->err, KP_UNSUPPORTED, "model_type '%s' is not supported yet", family->model_type);
-    KP_TRY(kp_hf_arch_read(reader, &keys, family, &arch));
-    KP_TRY(kp_hf_blocks_make(reader, &keys, &arch));
     ret->format = KP_FORMAT_HUGGINGFACE;
     ret->compile = (kp_compile){.learning_rate = (double)NAN};
-    if (family->kind == KP_HF_DECODER) ret->compile.loss = "sparse_categorical_crossentropy";
-    return kp_hf_decoder(reader, &arch, ret);
+    if (family->kind != KP_HF_ENCODER) ret->compile.loss = "sparse_categorical_crossentropy";
+    if (family->kind == KP_HF_T5) return kp_hf_t5(reader, &keys, family, ret);
+    if (family->kind == KP_HF_BART) return kp_hf_bart(reader, &keys, family, ret);
+    KP_TRY(kp_hf_arch_read(reader, &keys, family, &arch));
+    KP_TRY(kp_hf_blocks_make(reader, &keys, &arch));
+    if (family->kind == KP_HF_VISION) return kp_hf_vision(reader, &keys, &arch, ret);
+    return kp_hf_decoder(reader, &arch, KP_DIM_OPEN, ret);
 }

@@ -25,11 +25,16 @@ typedef enum kp_hf_qk_norm {
     KP_HF_QK_EACH, /* over each head's width, every head has its own scale */
 } kp_hf_qk_norm;
 
+typedef struct kp_hf_norm {
+    bool rms, scale, bias;
+} kp_hf_norm;
+
 /* Names of projections; NULL: there is none. qkv: one product instead of three. */
 typedef struct kp_hf_names {
     const char *embed, *positions, *types, *embed_norm, *block, *final_norm, *head;
     const char *norm1, *attn, *norm2, *mlp, *norm_attn, *norm_mlp; /* the last two: behind them */
     const char *q, *k, *v, *qkv, *o, *q_norm, *k_norm;
+    const char *q_down, *q_down_norm, *q_up, *kv_down, *kv_down_norm, *kv_up; /* MLA */
     const char *gate, *up, *gate_up, *down; /* gate_up: one product instead of two */
     const char *router, *correction, *experts, *expert_up, *expert_down, *shared, *shared_gate;
 } kp_hf_names;
@@ -42,8 +47,9 @@ typedef struct kp_hf_attn {
     int64_t window, buckets;        /* 0: none; T5's relative positions */
     double dropout, out_dropout;
     kp_hf_qk_norm qk_norm;
+    kp_hf_norm qk_norm_kind;
     bool in_out;                    /* kernels are (in, out): GPT-2's Conv1D */
-    bool q_bias, k_bias, v_bias, o_bias, rotary, sinks, out_gate, cross, shares_kv;
+    bool q_bias, k_bias, v_bias, o_bias, rotary, sinks, out_gate, shares_kv, low_norms;
 } kp_hf_attn;
 
 typedef struct kp_hf_mlp {
@@ -52,6 +58,7 @@ typedef struct kp_hf_mlp {
     kp_activation act;
     double dropout;
     bool in_out, up_bias, down_bias, gated;
+    bool open; /* its products stand in the block itself: no module around them */
     /* mixture of experts: E > 0; then I is an expert's and shared_I the shared experts' together */
     int64_t E, top_k, shared_I, latent;
     bool sigmoid, correction, router_bias, expert_bias, shared_gate;
@@ -71,10 +78,6 @@ typedef enum kp_hf_order {
     KP_HF_PARALLEL,   /* x + attn(norm1(x)) + mlp(norm2(x)) */
     KP_HF_TOGETHER,   /* x + attn(norm(x)) + mlp(norm(x)) */
 } kp_hf_order;
-
-typedef struct kp_hf_norm {
-    bool rms, scale, bias;
-} kp_hf_norm;
 
 /* One block: what stands in the place of attention and of the MLP. NULL: nothing. */
 typedef struct kp_hf_block {
@@ -192,11 +195,18 @@ const kp_layer_row *kp_hf_row(const char *class_name);
 /* From a config to the architecture. KP_INPUT, KP_UNSUPPORTED. */
 kp_status kp_hf_arch_read(kp_reader *reader, const kp_hf_keys *keys, const kp_hf_family *family,
                           kp_hf_arch *ret);
-kp_status kp_hf_decoder(kp_reader *reader, const kp_hf_arch *arch, kp_spec *ret);
-kp_status kp_hf_seq2seq(kp_reader *reader, const kp_hf_keys *keys, const kp_hf_family *family,
-                        kp_policy policy, kp_spec *ret);
-kp_status kp_hf_vision(kp_reader *reader, const kp_hf_keys *keys, const kp_hf_family *family,
-                       kp_policy policy, kp_spec *ret);
+/* The types that the file or the user says. */
+void kp_hf_policy_read(const kp_reader *reader, const kp_hf_keys *keys, kp_policy *ret);
+/* A decoder or an encoder of tokens; seq: its length, KP_DIM_OPEN: left to the user. */
+kp_status kp_hf_decoder(kp_reader *reader, const kp_hf_arch *arch, int64_t seq, kp_spec *ret);
+/* Block i of `arch`, called on *at. */
+kp_status kp_hf_block_write(kp_hf_net *net, const kp_hf_arch *arch, int64_t i, kp_ref *at);
+kp_status kp_hf_t5(kp_reader *reader, const kp_hf_keys *keys, const kp_hf_family *family,
+                   kp_spec *ret);
+kp_status kp_hf_bart(kp_reader *reader, const kp_hf_keys *keys, const kp_hf_family *family,
+                     kp_spec *ret);
+kp_status kp_hf_vision(kp_reader *reader, const kp_hf_keys *keys, const kp_hf_arch *arch,
+                       kp_spec *ret);
 
 /* True if a JSON object without Keras's keys is a config, or a set of Megatron's arguments. */
 bool kp_hf_is(const json_t *json);

@@ -61,6 +61,7 @@ static kp_status read_attention(const kp_hf_keys *keys, uint32_t traits, kp_hf_a
     a->in_out = traits & KP_HF_IN_OUT;
     a->rotary = traits & KP_HF_ROTARY;
     a->sinks = traits & KP_HF_SINKS;
+    a->qk_norm_kind = (kp_hf_norm){.rms = ret->norm.rms, .scale = true};
     KP_TRY(kp_hf_bool(keys, "use_qk_norm|qk_layernorm",
                       traits & (KP_HF_QK_NORM | KP_HF_QK_NORM_ALL), &norm));
     if (norm) a->qk_norm = traits & KP_HF_QK_NORM_ALL ? KP_HF_QK_ALL : KP_HF_QK_HEAD;
@@ -87,6 +88,7 @@ static kp_status read_latent(const kp_hf_keys *keys, kp_hf_attn *a)
     if (a->index_heads) KP_TRY(kp_hf_need(keys, "index_head_dim", &a->index_dim));
     a->dk = nope + a->rope;
     a->K = a->H;
+    a->low_norms = true;
     return KP_OK;
 }
 
@@ -114,6 +116,7 @@ static kp_status read_mlp(const kp_hf_keys *keys, uint32_t traits, const char *a
     m->names = ret->names;
     m->in_out = traits & KP_HF_IN_OUT;
     m->gated = traits & KP_HF_GATED;
+    m->open = !ret->names->mlp;
     static const char *const keys_of_I = "intermediate_size|n_inner|ffn_dim|ffn_hidden_size|hidden_dim";
     if (m->gated && !kp_hf_find(keys, "block_configs")) KP_TRY(kp_hf_need(keys, keys_of_I, &m->I));
     else KP_TRY(kp_hf_int(keys, keys_of_I, 1, kp_dim_mul(4, ret->h), &m->I));
@@ -124,7 +127,7 @@ static kp_status read_mlp(const kp_hf_keys *keys, uint32_t traits, const char *a
 }
 
 /* torch_dtype "bfloat16": weights and arithmetic of that type, unless the user says otherwise. */
-static void read_policy(const kp_reader *reader, const kp_hf_keys *keys, kp_policy *ret)
+void kp_hf_policy_read(const kp_reader *reader, const kp_hf_keys *keys, kp_policy *ret)
 {
     const char *dtype = kp_hf_text(keys, "torch_dtype|dtype");
     *ret = (kp_policy){.compute = KP_FLOAT32, .variable = KP_FLOAT32};
@@ -140,14 +143,15 @@ static kp_status read_sizes(const kp_hf_keys *keys, uint32_t traits, kp_hf_arch 
     if (ret->L > KP_HF_LAYERS_MAX)
         return kp_fail(keys->err, KP_INPUT, "'num_hidden_layers' is %lld, more than %d",
                        (long long)ret->L, KP_HF_LAYERS_MAX);
+    if (ret->family->kind == KP_HF_VISION) return KP_OK;
     if (!kp_hf_find(keys, "vocab_size")) KP_TRY(kp_hf_need(keys, "padded_vocab_size", &ret->V));
     else KP_TRY(kp_hf_need(keys, "vocab_size", &ret->V));
     ret->rows = ret->V;
+    ret->embed_width = ret->h;
     if (traits & KP_HF_LEARNED)
         KP_TRY(kp_hf_need(keys, "max_position_embeddings|n_positions|n_ctx", &ret->P));
     ret->pos_rows = ret->P;
     ret->learned_positions = ret->P > 0;
-    ret->embed_width = ret->h;
     KP_TRY(kp_hf_int(keys, "type_vocab_size", 0, 0, &ret->types));
     if (!ret->names->types) ret->types = 0;
     KP_TRY(kp_hf_num(keys, "final_logit_softcapping", 0, &ret->softcap));
@@ -189,7 +193,7 @@ kp_status kp_hf_arch_read(kp_reader *reader, const kp_hf_keys *keys, const kp_hf
         .block_class = family->block_class, .final_norm = family->names->final_norm != NULL,
         .norm = {t & KP_HF_RMS, !(t & KP_HF_NO_SCALE), t & KP_HF_NORM_BIAS},
         .head_bias = t & KP_HF_HEAD_BIAS};
-    read_policy(reader, keys, &ret->policy);
+    kp_hf_policy_read(reader, keys, &ret->policy);
     KP_TRY(read_sizes(keys, t, ret));
     KP_TRY(read_attention(keys, t, ret));
     KP_TRY(read_mlp(keys, t, family->act, ret));

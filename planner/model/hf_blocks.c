@@ -32,11 +32,14 @@ const kp_layer_row *kp_hf_attn_row(const kp_hf_attn *attn)
 }
 
 /* One kind of block, L times. */
-static kp_status alike(kp_reader *reader, const kp_hf_arch *arch, kp_hf_block *blocks)
+kp_status kp_hf_blocks_alike(kp_reader *reader, const kp_hf_arch *arch, kp_hf_block **ret)
 {
     const kp_hf_names *n = arch->names;
+    kp_hf_block *blocks = KP_NEW(reader->arena, kp_hf_block, (size_t)arch->L);
+    if (!blocks) return kp_nomem(reader->err);
+    *ret = blocks;
     kp_hf_block block = {.attn_row = kp_hf_attn_row(&arch->attn), .mlp_row = kp_hf_row("MLP"),
-                         .attn_name = n->attn, .mlp_name = n->mlp};
+                         .attn_name = n->attn, .mlp_name = n->mlp ? n->mlp : "mlp"};
     KP_TRY(kp_hf_attn_cfg(reader, &arch->attn, &block.attn));
     KP_TRY(kp_hf_mlp_cfg(reader, &arch->mlp, &block.mlp));
     for (int64_t i = 0; i < arch->L; i++) blocks[i] = block;
@@ -86,10 +89,9 @@ static bool is_sparse(const sparse *s, int64_t i)
 
 kp_status kp_hf_blocks_make(kp_reader *reader, const kp_hf_keys *keys, kp_hf_arch *arch)
 {
-    kp_hf_block *blocks = KP_NEW(reader->arena, kp_hf_block, (size_t)arch->L);
-    if (!blocks) return kp_nomem(reader->err);
+    kp_hf_block *blocks;
+    KP_TRY(kp_hf_blocks_alike(reader, arch, &blocks));
     arch->blocks = blocks;
-    KP_TRY(alike(reader, arch, blocks));
     if (!(arch->family->traits & KP_HF_MOE)) return KP_OK;
     kp_hf_mlp moe = arch->mlp;
     const kp_layer_cfg *cfg;

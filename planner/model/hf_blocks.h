@@ -9,6 +9,9 @@
 /* Fills arch->blocks. KP_INPUT names the key. */
 kp_status kp_hf_blocks_make(kp_reader *reader, const kp_hf_keys *keys, kp_hf_arch *arch);
 
+/* arch->L blocks of one kind, as arch's attn and mlp say; *ret may be changed before use. */
+kp_status kp_hf_blocks_alike(kp_reader *reader, const kp_hf_arch *arch, kp_hf_block **ret);
+
 /* Experts, router and shared experts of `mlp`, whose I is an expert's. */
 kp_status kp_hf_experts_read(const kp_hf_keys *keys, uint32_t traits, kp_hf_mlp *mlp);
 

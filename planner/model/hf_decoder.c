@@ -24,23 +24,6 @@ static kp_status sum(writing *w, const char *name, const kp_ref *refs, uint32_t 
     return kp_hf_layer(&w->net, name, kp_row_find(NULL, "Add"), &none, refs, n, &w->at);
 }
 
-/* An MLP that is no module of its own: two products. */
-static kp_status open_mlp(writing *w, const kp_hf_mlp *m, kp_ref from, kp_ref *ret)
-{
-    const kp_hf_names *n = w->arch->names;
-    KP_TRY(kp_hf_add(&w->net, n->up, "Linear", (kp_layer_cfg){.units = m->I, .activation = m->act,
-                     .use_bias = m->up_bias}, &from, 1, ret));
-    from = *ret;
-    KP_TRY(kp_hf_add(&w->net, n->down, "Linear", (kp_layer_cfg){.units = w->arch->h,
-                     .use_bias = m->down_bias}, &from, 1, ret));
-    if (!(m->dropout > 0)) return KP_OK;
-    kp_layer_cfg *cfg = kp_hf_cfg(w->net.reader);
-    if (!cfg) return kp_nomem(w->net.reader->err);
-    cfg->rate = m->dropout;
-    from = *ret;
-    return kp_hf_layer(&w->net, "dropout", kp_row_find(NULL, "Dropout"), cfg, &from, 1, ret);
-}
-
 static kp_status attention(writing *w, const kp_hf_block *b, kp_ref from, kp_ref *ret)
 {
     return kp_hf_layer(&w->net, b->attn_name, b->attn_row, b->attn, &from, 1, ret);
@@ -48,7 +31,6 @@ static kp_status attention(writing *w, const kp_hf_block *b, kp_ref from, kp_ref
 
 static kp_status mlp(writing *w, const kp_hf_block *b, kp_ref from, kp_ref *ret)
 {
-    if (!b->mlp_name) return open_mlp(w, b->mlp->mlp, from, ret);
     return kp_hf_layer(&w->net, b->mlp_name, b->mlp_row, b->mlp, &from, 1, ret);
 }
 
@@ -82,7 +64,7 @@ static kp_status write_half(writing *w, const kp_hf_block *b, bool is_mlp)
     return norm(w, is_mlp ? n->norm_mlp : n->norm_attn, w->at, &w->at);
 }
 
-static kp_status write_block(kp_hf_net *net, const kp_hf_arch *arch, int64_t i, kp_ref *at)
+kp_status kp_hf_block_write(kp_hf_net *net, const kp_hf_arch *arch, int64_t i, kp_ref *at)
 {
     const kp_hf_block *b = &arch->blocks[i];
     writing w = {.arch = arch};
@@ -156,16 +138,16 @@ static kp_status write_head(writing *w)
     return kp_hf_add(&w->net, a->names->head, "Linear", cfg, &x, 1, &w->at);
 }
 
-kp_status kp_hf_decoder(kp_reader *reader, const kp_hf_arch *arch, kp_spec *ret)
+kp_status kp_hf_decoder(kp_reader *reader, const kp_hf_arch *arch, int64_t seq, kp_spec *ret)
 {
-    kp_shape shape = {.rank = 2, .per_sample = 1, .dim = {1, KP_DIM_OPEN}};
+    kp_shape shape = {.rank = 2, .per_sample = 1, .dim = {1, seq}};
     writing w = {.arch = arch};
     kp_ref ids;
     KP_TRY(kp_hf_begin(reader, reader->name, arch->block_class, arch->policy,
                        (uint32_t)arch->L + 16, &w.net));
     KP_TRY(kp_hf_input(&w.net, "input_ids", shape, KP_INT64, &ids));
     KP_TRY(write_embedding(&w, ids));
-    for (int64_t i = 0; i < arch->L; i++) KP_TRY(write_block(&w.net, arch, i, &w.at));
+    for (int64_t i = 0; i < arch->L; i++) KP_TRY(kp_hf_block_write(&w.net, arch, i, &w.at));
     if (arch->final_norm) KP_TRY(norm(&w, arch->names->final_norm, w.at, &w.at));
     KP_TRY(write_head(&w));
     ret->model = w.net.model;

@@ -9,10 +9,12 @@
 #define LLAMA_TOP   .embed = "model.embed_tokens", .block = "model.layers", .final_norm = "model.norm", .head = "lm_head"
 #define LLAMA_ATTN  .attn = "self_attn", .q = "q_proj", .k = "k_proj", .v = "v_proj", .o = "o_proj", .q_norm = "q_norm", .k_norm = "k_norm"
 #define LLAMA_NORMS .norm1 = "input_layernorm", .norm2 = "post_attention_layernorm"
+#define LOW_RANK    .q_down = "q_a_proj", .q_down_norm = "q_a_layernorm", .q_up = "q_b_proj", .kv_down = "kv_a_proj_with_mqa", \
+    .kv_down_norm = "kv_a_layernorm", .kv_up = "kv_b_proj"
 #define LLAMA_MLP   .mlp = "mlp", .gate = "gate_proj", .up = "up_proj", .down = "down_proj"
 #define EXPERTS(r, e, s) .router = r, .experts = e, .expert_up = "gate_up_proj", .expert_down = "down_proj", .shared = s
 
-static const kp_hf_names llama = {LLAMA_TOP, LLAMA_NORMS, LLAMA_ATTN, LLAMA_MLP,
+static const kp_hf_names llama = {LLAMA_TOP, LLAMA_NORMS, LLAMA_ATTN, LLAMA_MLP, LOW_RANK,
     EXPERTS("gate", "experts", "shared_experts"), .correction = "gate.e_score_correction_bias"};
 static const kp_hf_names qwen_moe = {LLAMA_TOP, LLAMA_NORMS, LLAMA_ATTN, LLAMA_MLP,
     EXPERTS("gate", "experts", "shared_expert"), .shared_gate = "shared_expert_gate"};
@@ -143,6 +145,7 @@ const kp_hf_family kp_hf_families[] = {
     {"roberta",          T(ENCODER), &bert,     "RobertaLayer",         T(POST),  BERT | T(TIED),                                 "gelu"},
     {"stablelm",         T(DECODER), &llama,    "StableLmDecoderLayer", T(PRE),   T(GATED) | T(ROTARY) | T(NORM_BIAS) | T(QKV_ONLY), "silu"},
     {"starcoder2",       T(DECODER), &starcoder_2, "Starcoder2DecoderLayer", T(PRE), T(ALL_BIAS) | T(ROTARY) | T(TIED),            "gelu"},
+    {"switch_transformers", T(T5), NULL,        "SwitchTransformersBlock", T(PRE), T(RMS) | T(TIED),                              "relu"},
     {"t5",               T(T5),   NULL,         "T5Block",              T(PRE),   T(RMS) | T(TIED),                               "relu"},
     {"umt5",             T(T5),   NULL,         "UMT5Block",            T(PRE),   T(RMS),                                         "gelu"},
     {"vit",              T(VISION), &vit,       "ViTLayer",             T(PRE),   T(ALL_BIAS),                                    "gelu"},

@@ -100,12 +100,24 @@ kp_status kp_lower_hf_norm(kp_rule *rule)
     return kp_rule_out(rule, y);
 }
 
+/* The weight of another layer that this one uses too. */
+static kp_status tied_weight(const kp_rule *rule, uint32_t *ret)
+{
+    const kp_build *b = rule->build;
+    for (uint32_t i = 0; i < b->n_weights; i++) {
+        *ret = i;
+        if (!strcmp(b->weights[i].path, rule->cfg->text)) return KP_OK;
+    }
+    return kp_fail(rule->err, KP_INTERNAL, "there is no weight '%s' to share", rule->cfg->text);
+}
+
 static kp_status look_up(kp_rule *rule, kp_shape y, uint32_t *ret)
 {
     const kp_layer_cfg *cfg = rule->cfg;
     kp_new_op op = {.op = KP_OP_GATHER, .in = rule->in, .n_in = 1, .n_weights = 1, .out = y};
-    KP_TRY(kp_hf_weight(rule, "weight", KP_ROLE_TABLE,
-                        kp_dims(2, (int64_t[]){cfg->rows, cfg->width}), &op.weights[0]));
+    if (cfg->text) KP_TRY(tied_weight(rule, &op.weights[0]));
+    else KP_TRY(kp_hf_weight(rule, "weight", KP_ROLE_TABLE,
+                             kp_dims(2, (int64_t[]){cfg->rows, cfg->width}), &op.weights[0]));
     return kp_rule_op(rule, &op, ret);
 }
 
@@ -133,17 +145,6 @@ kp_status kp_lower_hf_positions(kp_rule *rule)
     }
     KP_TRY(look_up(rule, kp_dims(3, (int64_t[]){1, T, rule->cfg->width}), &out));
     return kp_rule_out(rule, out);
-}
-
-/* The weight of another layer that this one uses too. */
-static kp_status tied_weight(const kp_rule *rule, uint32_t *ret)
-{
-    const kp_build *b = rule->build;
-    for (uint32_t i = 0; i < b->n_weights; i++) {
-        *ret = i;
-        if (!strcmp(b->weights[i].path, rule->cfg->text)) return KP_OK;
-    }
-    return kp_fail(rule->err, KP_INTERNAL, "there is no weight '%s' to share", rule->cfg->text);
 }
 
 /* x times a table that was used for the embedding too: (rows, width). */

@@ -23,10 +23,9 @@ static unsigned flags_of(const kp_hf_attn *a, bool bias)
 static kp_status qk_norm(kp_rule *rule, const kp_hf_attn *a, const char *name, uint32_t x,
                          uint32_t *ret)
 {
-    kp_hf_norm norm = {.rms = true, .scale = true};
     *ret = x;
     if (a->qk_norm == KP_HF_QK_NONE) return KP_OK;
-    return kp_hf_normalise(rule, name, x, norm, ret);
+    return kp_hf_normalise(rule, name, x, a->qk_norm_kind, ret);
 }
 
 /* Rotary positions turn pairs of values by fixed angles: linear, nothing is kept. */
@@ -164,18 +163,26 @@ kp_status kp_lower_hf_attention(kp_rule *rule)
 
 /* ---- MLA: queries and keys out of low ranks, dk = nope + rope (arXiv 2405.04434, section 2.1) ---- */
 
+/* A product down to a low rank and its norm. */
+static kp_status go_down(kp_rule *rule, const kp_hf_attn *a, const char *norm, uint32_t x,
+                         uint32_t *ret)
+{
+    *ret = x;
+    if (!a->low_norms) return KP_OK;
+    return kp_hf_normalise(rule, norm, x, a->qk_norm_kind, ret);
+}
+
 static kp_status mla_query(kp_rule *rule, const kp_hf_attn *a, uint32_t *ret_low, uint32_t *ret)
 {
+    const kp_hf_names *n = a->names;
     uint32_t x = rule->in[0];
-    bool bias = a->q_bias;
     *ret_low = x;
     if (!a->q_rank) {
-        KP_TRY(kp_hf_linear(rule, "q_proj", x, a->H * a->dk, 0, ret));
+        KP_TRY(kp_hf_linear(rule, n->q, x, a->H * a->dk, 0, ret));
     } else {
-        KP_TRY(kp_hf_linear(rule, "q_a_proj", x, a->q_rank, bias ? KP_HF_WITH_BIAS : 0, &x));
-        KP_TRY(kp_hf_normalise(rule, "q_a_layernorm", x, (kp_hf_norm){true, true, false}, &x));
-        *ret_low = x;
-        KP_TRY(kp_hf_linear(rule, "q_b_proj", x, a->H * a->dk, 0, ret));
+        KP_TRY(kp_hf_linear(rule, n->q_down, x, a->q_rank, a->q_bias ? KP_HF_WITH_BIAS : 0, &x));
+        KP_TRY(go_down(rule, a, n->q_down_norm, x, ret_low));
+        KP_TRY(kp_hf_linear(rule, n->q_up, *ret_low, a->H * a->dk, 0, ret));
     }
     KP_TRY(to_heads(rule, "heads", *ret, a->H, a->dk, ret));
     return rotate(rule, "rotary", true, *ret, ret);
@@ -184,16 +191,17 @@ static kp_status mla_query(kp_rule *rule, const kp_hf_attn *a, uint32_t *ret_low
 static kp_status mla_key_value(kp_rule *rule, const kp_hf_attn *a, uint32_t *ret_k,
                                uint32_t *ret_v)
 {
+    const kp_hf_names *n = a->names;
     int64_t nope = a->dk - a->rope;
     uint32_t low, turned, both;
-    KP_TRY(kp_hf_linear(rule, "kv_a_proj_with_mqa", rule->in[0], a->kv_rank + a->rope,
+    KP_TRY(kp_hf_linear(rule, n->kv_down, rule->in[0], a->kv_rank + a->rope,
                         a->k_bias ? KP_HF_WITH_BIAS : 0, &low));
     kp_shape x = kp_rule_shape(rule, low);
     KP_TRY(kp_hf_view(rule, "rope", low, kp_hf_tail(x, 2, (int64_t[]){1, a->rope}), &turned));
     KP_TRY(rotate(rule, "rotary", true, turned, &turned));
     KP_TRY(kp_hf_view(rule, "latent", low, kp_hf_tail(x, 1, &a->kv_rank), &low));
-    KP_TRY(kp_hf_normalise(rule, "kv_a_layernorm", low, (kp_hf_norm){true, true, false}, &low));
-    KP_TRY(kp_hf_linear(rule, "kv_b_proj", low, a->H * (nope + a->dv), 0, &both));
+    KP_TRY(go_down(rule, a, n->kv_down_norm, low, &low));
+    KP_TRY(kp_hf_linear(rule, n->kv_up, low, a->H * (nope + a->dv), 0, &both));
     KP_TRY(to_heads(rule, "heads", both, a->H, nope + a->dv, &both));
     KP_TRY(kp_hf_view(rule, "value", both, kp_hf_tail(x, 2, (int64_t[]){a->H, a->dv}), ret_v));
     KP_TRY(kp_hf_view(rule, "nope", both, kp_hf_tail(x, 2, (int64_t[]){a->H, nope}), &both));

@@ -3,6 +3,7 @@
  * The MLP of a transformer's block, and its mixture of experts: a router picks top_k of E experts
  * for each token; weights are of all experts, work and activations of T x top_k tokens. Experts'
  * weights stand in one tensor, axis 0 numbers them (transformers 5, Megatron's grouped GEMM). */
+#include "planner/model/build.h"
 #include "planner/model/hf_rules.h"
 
 static kp_status prefixed(kp_rule *rule, const char *prefix, const char *name, const char **ret)
@@ -58,7 +59,8 @@ kp_status kp_hf_mlp_ops(kp_rule *rule, const kp_hf_mlp *m, const char *prefix, i
 kp_status kp_lower_hf_mlp(kp_rule *rule)
 {
     const kp_hf_mlp *m = rule->cfg->mlp;
-    uint32_t y;
+    uint32_t y, block = rule->build->layers[rule->layer].parent;
+    if (m->open && block != KP_NO) rule->scope = rule->build->layers[block].path;
     KP_TRY(kp_hf_mlp_ops(rule, m, "", m->I, rule->in[0], &y));
     KP_TRY(kp_hf_dropout(rule, "dropout", m->dropout, y, &y));
     return kp_rule_out(rule, y);

@@ -10,6 +10,7 @@
 /* The kinds of model files. The first whose test holds reads the file. */
 static const kp_recogniser recognisers[] = {
     {"a Keras model", kp_keras_test, kp_keras_read},
+    {"Megatron-LM's arguments", kp_megatron_is, kp_megatron_read},
     {"a Hugging Face configuration", kp_hf_is, kp_hf_read},
 };
 
