@@ -213,7 +213,7 @@ static kp_status check_start(const char *text, size_t len, kp_err *err)
     return at_offset(text, i, err);
 }
 
-kp_status kp_json_parse(const char *text, size_t len, json_t **ret, kp_err *err)
+static kp_status parse(const char *text, size_t len, size_t flags, json_t **ret, kp_err *err)
 {
     if (len >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) {
         text += 3;
@@ -227,11 +227,21 @@ kp_status kp_json_parse(const char *text, size_t len, json_t **ret, kp_err *err)
     char *copy = s.words ? without_words(&s, &copy_len) : NULL;
     if (s.words && !copy) return kp_nomem(err);
     json_error_t e;
-    json_t *json = json_loadb(copy ? copy : text, copy_len, JSON_REJECT_DUPLICATES, &e);
+    json_t *json = json_loadb(copy ? copy : text, copy_len, JSON_REJECT_DUPLICATES | flags, &e);
     kp_status status = KP_OK;
     if (json) *ret = json;
     else if (json_error_code(&e) == json_error_out_of_memory) status = kp_nomem(err);
     else status = syntax_error(&s, original(text, len, copy, (size_t)e.position), &e, err);
     free(copy);
     return status;
+}
+
+kp_status kp_json_parse(const char *text, size_t len, json_t **ret, kp_err *err)
+{
+    return parse(text, len, 0, ret, err);
+}
+
+kp_status kp_json_parse_foreign(const char *text, size_t len, json_t **ret, kp_err *err)
+{
+    return parse(text, len, JSON_ALLOW_NUL, ret, err);
 }

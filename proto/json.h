@@ -21,4 +21,8 @@
 /* The caller owns *ret (json_decref). KP_INPUT, or KP_NOMEM. */
 kp_status kp_json_parse(const char *text, size_t len, json_t **ret, kp_err *err);
 
+/* The same for files of other programs: texts may have \u0000 in them, where C takes them to end.
+ * Keras files of Python 2 hold the bytes of functions so. */
+kp_status kp_json_parse_foreign(const char *text, size_t len, json_t **ret, kp_err *err);
+
 #endif

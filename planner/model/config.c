@@ -175,7 +175,7 @@ static bool one_of(const char *text, const char *const *names, int n, int *ret)
 
 static kp_status read_padding(const reading *r)
 {
-    static const char *const names[] = {"valid", "same", "causal"};
+    static const char *const names[] = {"valid", "same", "causal", "full"};
     int v;
     if (!json_is_string(r->json)) return wrong(r, r->json, "'valid', 'same' or 'causal'");
     const char *text = json_string_value(r->json);

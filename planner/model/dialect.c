@@ -41,6 +41,7 @@ kp_status kp_dialect_read(kp_reader *reader, json_t *json, kp_dialect *ret)
     *ret = (kp_dialect){.json = json, .class_name = class_name, .rule = class_name,
                         .module = text_of(json, "module"),
                         .config = json_object_get(json, "config"), .foreign = is_foreign(json)};
+    KP_TRY(kp_neighbour_layer(reader, ret));
     KP_TRY(kp_keras_1_layer(reader, ret));
     return KP_OK;
 }

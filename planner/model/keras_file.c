@@ -61,7 +61,7 @@ bool kp_keras_test(const json_t *json)
 static kp_status parse_again(kp_reader *reader, json_t *text, json_t **ret)
 {
     json_t *json = NULL;
-    KP_TRY(kp_json_parse(json_string_value(text), json_string_length(text), &json, reader->err));
+    KP_TRY(kp_json_parse_foreign(json_string_value(text), json_string_length(text), &json, reader->err));
     *ret = kp_reader_own(reader, json);
     return *ret ? KP_OK : kp_nomem(reader->err);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The layer table. One row a Keras class, sorted by name; the configuration keys of classes that
- * share them are one schema. Source of the rules: keras/src/layers at 3.16. */
+ * share them are one schema. Source of the rules: keras/src/layers at 3.16; classes that are gone
+ * there: tf.keras r2.15, keras 1.2.2. */
 #include "planner/model/rows.h"
 #include "planner/model/schema.h"
 #include <math.h>
@@ -50,12 +51,16 @@ SCHEMA(cfg_einsum, NEED(TEXT, text, "equation"), NEED(INTS, dims, "output_shape"
        MAY(TEXT, bias_axes, "bias_axes", 0), ACTIVATION(LINEAR), LORA);
 SCHEMA(cfg_encoding, NEED(INT, units, "num_tokens"), MAY(TEXT, text, "output_mode", 0));
 SCHEMA(cfg_embedding, NEED(INT, rows, "input_dim"), NEED(INT, width, "output_dim"), LORA);
+SCHEMA(cfg_fourier, NEED(INT, units, "output_dim"));
 SCHEMA(cfg_global, MAY(BOOL, keepdims, "keepdims", 0), FORMAT);
 SCHEMA(cfg_groupnorm, AXIS(-1), MAY(BOOL, center, "center", 1), MAY(BOOL, scale, "scale", 1),
        MAY(INT, groups, "groups", -1));
+SCHEMA(cfg_highway, BIAS, ACTIVATION(LINEAR));
 SCHEMA(cfg_layernorm, AXIS(-1), MAY(BOOL, center, "center", 1), MAY(BOOL, scale, "scale", 1),
        MAY(BOOL, rms_scaling, "rms_scaling", 0));
 SCHEMA(cfg_layer_scale, NEED(INT, units, "projection_dim"));
+SCHEMA(cfg_local, CONV_KEYS, NEED(INT, filters, "filters"), MAY(INT, count, "implementation", 1));
+SCHEMA(cfg_maxout, NEED(INT, units, "units"), MAY(INT, count, "nb_feature", 4), BIAS);
 SCHEMA(cfg_mel, NEED(INT, units, "num_mel_bins"), NEED(INT, count, "sequence_stride"));
 SCHEMA(cfg_mha, NEED(INT, heads, "num_heads"), NEED(INT, key_dim, "key_dim"), BIAS,
        MAY(INT, value_dim, "value_dim", 0), MAY(NUM, rate, "dropout", 0),
@@ -69,6 +74,7 @@ SCHEMA(cfg_padding, MAY(PADS, pad, "padding", 0), FORMAT);
 SCHEMA(cfg_permute, NEED(INTS, dims, "dims"));
 SCHEMA(cfg_pool, MAY(WINDOW, size, "pool_size", 2), STRIDES(0), PADDING, FORMAT);
 SCHEMA(cfg_prelu, MAY(INTS, axis, "shared_axes", NAN));
+SCHEMA(cfg_random_size, FORMAT);
 SCHEMA(cfg_relu, MAY(NUM, rate, "negative_slope", 0), MAY(GIVEN, mean_given, "max_value", 0));
 SCHEMA(cfg_repeat, NEED(INT, count, "n"));
 SCHEMA(cfg_reshape, NEED(INTS, dims, "target_shape"));
@@ -99,6 +105,7 @@ SCHEMA(cfg_upsample, MAY(WINDOW, size, "size", 2), FORMAT);
 #define CROP(class_name, n)        {class_name, n, 1, 1, 1, &cfg_cropping, kp_shape_pads, NULL, kp_lower_pads}
 #define ADAPTIVE(class_name, n, op) {class_name, n, OP(op), 1, 1, &cfg_adaptive, kp_shape_adaptive, NULL, kp_lower_global}
 #define CONVLSTM(class_name, n)    {class_name, n, 0, 1, ANY, &cfg_convlstm, kp_shape_convlstm, kp_weights_convlstm, kp_lower_convlstm}
+#define LOCAL(class_name, n)       {class_name, n, 0, 1, 1, &cfg_local, kp_shape_conv, kp_weights_local, kp_lower_local}
 #define RESIZE(class_name, op)     {class_name, 2, OP(op), 1, 1, &cfg_resize, kp_shape_resize, NULL, kp_lower_same}
 #define AUGMENT(class_name)        SAME(class_name, NULL, MATH)
 #define UPSAMPLE(class_name, n)    {class_name, n, OP(UPSAMPLE), 1, 1, &cfg_upsample, kp_shape_upsample, NULL, kp_lower_same}
@@ -140,6 +147,8 @@ const kp_layer_row kp_layer_rows[] = {
     CROP("Cropping1D", 1),
     CROP("Cropping2D", 2),
     CROP("Cropping3D", 3),
+    {"CuDNNGRU", 0, KP_CELL_GRU | KP_CELL_CUDNN, 1, ANY, &cfg_rnn, kp_shape_rnn, kp_weights_rnn, kp_lower_rnn},
+    {"CuDNNLSTM", 0, KP_CELL_LSTM | KP_CELL_CUDNN, 1, ANY, &cfg_rnn, kp_shape_rnn, kp_weights_rnn, kp_lower_rnn},
     MERGE("CustomScaleLayer", ADD),
     AUGMENT("CutMix"),
     {"Dense", 0, 0, 1, 1, &cfg_dense, kp_shape_dense, kp_weights_dense, kp_lower_dense},
@@ -165,6 +174,7 @@ const kp_layer_row kp_layer_rows[] = {
     GLOBAL("GlobalMaxPooling3D", 3, POOL_MAX),
     {"GroupNormalization", 0, 0, 1, 1, &cfg_groupnorm, kp_shape_same, kp_weights_groupnorm, kp_lower_groupnorm},
     {"GroupQueryAttention", 0, 1, 1, ANY, &cfg_gqa, kp_shape_mha, kp_weights_mha, kp_lower_mha},
+    {"Highway", 0, 0, 1, 1, &cfg_highway, kp_shape_same, kp_weights_highway, kp_lower_highway},
     VIEW("Identity"),
     {"InputLayer", 0, 0, 0, 0, NULL, NULL, NULL, NULL},
     {"LSTM", 0, KP_CELL_LSTM, 1, ANY, &cfg_rnn, kp_shape_rnn, kp_weights_rnn, kp_lower_rnn},
@@ -172,11 +182,14 @@ const kp_layer_row kp_layer_rows[] = {
     {"LayerNormalization", 0, 0, 1, 1, &cfg_layernorm, kp_shape_same, kp_weights_layernorm, kp_lower_layernorm},
     {"LayerScale", 0, 0, 1, 1, &cfg_layer_scale, kp_shape_same, kp_weights_layer_scale, kp_lower_scale},
     FUNCTION("LeakyReLU", NULL, LEAKY_RELU),
+    LOCAL("LocallyConnected1D", 1),
+    LOCAL("LocallyConnected2D", 2),
     SAME("Masking", NULL, MATH),
     POOL("MaxPooling1D", 1, POOL_MAX),
     POOL("MaxPooling2D", 2, POOL_MAX),
     POOL("MaxPooling3D", 3, POOL_MAX),
     MERGE("Maximum", MAXMIN),
+    {"MaxoutDense", 0, 0, 1, 1, &cfg_maxout, kp_shape_dense, kp_weights_maxout, kp_lower_maxout},
     {"MelSpectrogram", 0, OP(MATH), 1, 1, &cfg_mel, kp_shape_mel, NULL, kp_lower_same},
     MERGE("Minimum", MAXMIN),
     AUGMENT("MixUp"),
@@ -184,6 +197,7 @@ const kp_layer_row kp_layer_rows[] = {
     MERGE("Multiply", MUL),
     {"Normalization", 0, 0, 1, 1, &cfg_normalization, kp_shape_same, kp_weights_normalization, kp_lower_rescale},
     {"PReLU", 0, 0, 1, 1, &cfg_prelu, kp_shape_same, kp_weights_prelu, kp_lower_scale},
+    {"ParametricSoftplus", 0, 2, 1, 1, &cfg_prelu, kp_shape_same, kp_weights_slopes, kp_lower_slopes},
     {"Permute", 0, 0, 1, 1, &cfg_permute, kp_shape_permute, NULL, kp_lower_permute},
     {"RMSNormalization", 0, 0, 1, 1, &cfg_axis, kp_shape_same, kp_weights_rmsnorm, kp_lower_rmsnorm},
     {"RNN", 0, 0, 1, ANY, &cfg_rnn_cells, kp_shape_rnn, kp_weights_rnn, kp_lower_rnn},
@@ -196,8 +210,10 @@ const kp_layer_row kp_layer_rows[] = {
     AUGMENT("RandomElasticTransform"),
     AUGMENT("RandomErasing"),
     AUGMENT("RandomFlip"),
+    {"RandomFourierFeatures", 0, 0, 1, 1, &cfg_fourier, kp_shape_dense, kp_weights_fourier, kp_lower_fourier},
     AUGMENT("RandomGaussianBlur"),
     AUGMENT("RandomGrayscale"),
+    {"RandomHeight", 2, 0, 1, 1, &cfg_random_size, kp_shape_random_size, NULL, kp_lower_random_size},
     AUGMENT("RandomHue"),
     AUGMENT("RandomInvert"),
     AUGMENT("RandomPerspective"),
@@ -207,6 +223,7 @@ const kp_layer_row kp_layer_rows[] = {
     AUGMENT("RandomSharpness"),
     AUGMENT("RandomShear"),
     AUGMENT("RandomTranslation"),
+    {"RandomWidth", 2, 1, 1, 1, &cfg_random_size, kp_shape_random_size, NULL, kp_lower_random_size},
     AUGMENT("RandomZoom"),
     {"ReLU", 0, 0, 1, 1, &cfg_relu, kp_shape_same, NULL, kp_lower_relu},
     {"RepeatVector", 0, OP(UPSAMPLE), 1, 1, &cfg_repeat, kp_shape_repeat, NULL, kp_lower_same},
@@ -214,6 +231,7 @@ const kp_layer_row kp_layer_rows[] = {
     {"Reshape", 0, 0, 1, 1, &cfg_reshape, kp_shape_reshape, NULL, kp_lower_view},
     RESIZE("Resizing", UPSAMPLE),
     {"ReversibleEmbedding", 0, 0, 1, 1, &cfg_reversible, kp_shape_reversible, kp_weights_reversible, kp_lower_reversible},
+    {"SReLU", 0, 4, 1, 1, &cfg_prelu, kp_shape_same, kp_weights_slopes, kp_lower_slopes},
     {"STFTSpectrogram", 0, 0, 1, 1, &cfg_stft, kp_shape_stft, kp_weights_stft, kp_lower_stft},
     SEPARABLE("SeparableConv1D", 1),
     SEPARABLE("SeparableConv2D", 2),
@@ -228,6 +246,7 @@ const kp_layer_row kp_layer_rows[] = {
     {"StackedRNNCells", 0, 0, 0, 0, &cfg_stacked, NULL, NULL, NULL},
     MERGE("Subtract", ADD),
     {"TernaryDense", 0, 0, 1, 1, &cfg_dense, kp_shape_dense, kp_weights_dense, kp_lower_dense},
+    FUNCTION("ThresholdedReLU", NULL, RELU),
     {"TimeDistributed", 0, 0, 1, 1, &cfg_wrapper, NULL, NULL, kp_lower_time_distributed},
     SAME("UnitNormalization", NULL, MATH),
     UPSAMPLE("UpSampling1D", 1),
@@ -246,11 +265,18 @@ static int by_class(const void *key, const void *row)
     return strcmp(key, ((const kp_layer_row *)row)->class_name);
 }
 
+static const kp_layer_row *find_in(const kp_layer_row *rows, size_t n, const char *class_name)
+{
+    return bsearch(class_name, rows, n, sizeof(*rows), by_class);
+}
+
 const kp_layer_row *kp_row_find(const char *module, const char *class_name)
 {
-    bool math = module && (!strncmp(module, "keras.src.ops.", 14) || !strncmp(module, "keras.ops", 9));
-    return bsearch(class_name, math ? kp_math_rows : kp_layer_rows,
-                   math ? kp_math_n_rows : kp_layer_n_rows, sizeof(kp_layer_row), by_class);
+    if (module && !strcmp(module, KP_MODULE_NEIGHBOUR))
+        return find_in(kp_neighbour_rows, kp_neighbour_n_rows, class_name);
+    if (module && (!strncmp(module, "keras.src.ops.", 14) || !strncmp(module, KP_MODULE_OPS, 9)))
+        return find_in(kp_math_rows, kp_math_n_rows, class_name);
+    return find_in(kp_layer_rows, kp_layer_n_rows, class_name);
 }
 
 bool kp_row_is_math(const kp_layer_row *row)

@@ -40,6 +40,7 @@ kp_activation kp_activation_from_name(const char *name)
 {
     const char *colon = strrchr(name, '>');
     if (colon) name = colon + 1;
+    if (!strncmp(name, "quantized_", 10)) name += 10; /* QKeras: the function on fewer bits */
     for (int i = 0; i < KP_ACT_COUNT; i++)
         if (alike(name, kp_activation_names[i])) return (kp_activation)i;
     for (size_t i = 0; i < KP_LEN(spellings); i++)

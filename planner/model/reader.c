@@ -107,13 +107,13 @@ static kp_status parse(const char *bytes, size_t len, kp_arena *arena, json_t **
 {
     size_t i = 0;
     while (i < len && (bytes[i] == ' ' || (bytes[i] >= '\t' && bytes[i] <= '\r'))) i++;
-    if (i == len || bytes[i] != '"') return kp_json_parse(bytes, len, ret, err);
+    if (i == len || bytes[i] != '"') return kp_json_parse_foreign(bytes, len, ret, err);
     char *list = kp_arena_alloc(arena, len + 2, 1);
     if (!list) return kp_nomem(err);
     list[0] = '[';
     memcpy(list + 1, bytes, len);
     list[len + 1] = ']';
-    return kp_json_parse(list, len + 2, ret, err);
+    return kp_json_parse_foreign(list, len + 2, ret, err);
 }
 
 kp_status kp_model_read(const char *bytes, size_t len, const char *name, const kp_bind *bind,

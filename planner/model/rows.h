@@ -54,6 +54,14 @@ kp_rule_fn kp_shape_getitem, kp_lower_compare, kp_lower_cast, kp_shape_reduce, k
     kp_shape_matmul, kp_lower_matmul, kp_shape_expand, kp_shape_squeeze, kp_shape_newshape, kp_shape_transpose,
     kp_shape_stack, kp_shape_split, kp_lower_split, kp_shape_tile, kp_shape_pad_width;
 
+/* rules_old.c: layers before Keras 3 */
+kp_rule_fn kp_weights_local, kp_lower_local, kp_weights_highway, kp_lower_highway,
+    kp_weights_maxout, kp_lower_maxout, kp_weights_slopes, kp_lower_slopes, kp_weights_fourier,
+    kp_lower_fourier, kp_shape_random_size, kp_lower_random_size;
+
+/* rules_neighbour.c: HGQ */
+kp_rule_fn kp_weights_quantizer, kp_lower_quantizer;
+
 /* rules_preprocess.c: data preparation */
 kp_rule_fn kp_shape_resize, kp_shape_encoding, kp_shape_discretization, kp_lower_encoding,
     kp_shape_mel, kp_shape_stft, kp_weights_stft, kp_lower_stft;

@@ -14,7 +14,10 @@
 /* Frameworks hand dimensions to cuBLAS and cuDNN as 32-bit integers. */
 #define KP_CFG_INT_MAX INT32_MAX
 
-typedef enum kp_padding { KP_PAD_VALID, KP_PAD_SAME, KP_PAD_CAUSAL, KP_PAD_COUNT } kp_padding;
+/* Variant of a recurrent row, beside the kp_cell: cuDNN's layout of weights. */
+#define KP_CELL_CUDNN 16
+
+typedef enum kp_padding { KP_PAD_VALID, KP_PAD_SAME, KP_PAD_CAUSAL, KP_PAD_FULL, KP_PAD_COUNT } kp_padding;
 typedef enum kp_merge_mode {
     KP_MERGE_CONCAT, KP_MERGE_SUM, KP_MERGE_MUL, KP_MERGE_AVE, KP_MERGE_NONE, KP_MERGE_COUNT
 } kp_merge_mode;
@@ -91,6 +94,13 @@ extern const kp_layer_row kp_layer_rows[]; /* classes of keras.layers and of ker
 extern const size_t kp_layer_n_rows;
 extern const kp_layer_row kp_math_rows[];  /* operations of keras.ops: Add, Matmul, ... */
 extern const size_t kp_math_n_rows;
+
+extern const kp_layer_row kp_neighbour_rows[]; /* KerasHub's and others' */
+extern const size_t kp_neighbour_n_rows;
+
+/* In place of a module for the rows of neighbour_rows.c, KP_MODULE_OPS for operations. */
+#define KP_MODULE_NEIGHBOUR "neighbour"
+#define KP_MODULE_OPS       "keras.ops"
 
 /* The row of a class. Operations and layers share names ("Add"), so the module decides. */
 const kp_layer_row *kp_row_find(const char *module, const char *class_name);

@@ -19,6 +19,7 @@ int64_t kp_window_length(int64_t in, int64_t size, int64_t stride, int64_t dilat
                          kp_padding padding)
 {
     if (in == KP_DIM_OPEN) return KP_DIM_OPEN;
+    if (padding == KP_PAD_FULL) return (in + (size - 1) * dilation - 1) / stride + 1;
     if (padding != KP_PAD_VALID) return (in - 1) / stride + 1;
     int64_t room = in - (size - 1) * dilation - 1;
     return room < 0 ? 0 : room / stride + 1;

@@ -15,11 +15,13 @@ static const struct {
     [KP_CELL_LSTM] = {"lstm_cell", 4, 2, 12},
 };
 
-/* One cell of the rule's layer; `name` is the path of its weights below the layer. */
+/* One cell of the rule's layer; `name` is the path of its weights below the layer, NULL: the layer's
+ * own. */
 typedef struct cell {
     const char *name;
     const kp_layer_cfg *cfg;
     kp_cell kind;
+    bool cudnn;       /* both products have a bias, in one vector */
 } cell;
 
 static kp_status cell_at(kp_rule *rule, const kp_spec_layer *spec, const char *outer, cell *ret)
@@ -55,8 +57,9 @@ static kp_status list_cells(kp_rule *rule, cell **ret, uint32_t *ret_n)
     if (!*ret) return kp_nomem(rule->err);
     for (uint32_t i = 0; i < n; i++) KP_TRY(cell_at(rule, &list[i], outer, &(*ret)[i]));
     if (n == 0) {
-        kp_cell kind = (kp_cell)rule->row->variant;
-        (*ret)[0] = (cell){cells[kind].name, cfg, kind};
+        kp_cell kind = (kp_cell)(rule->row->variant & ~KP_CELL_CUDNN);
+        bool cudnn = rule->row->variant & KP_CELL_CUDNN;
+        (*ret)[0] = (cell){cudnn ? NULL : cells[kind].name, cfg, kind, cudnn};
     }
     return KP_OK;
 }
@@ -84,10 +87,15 @@ kp_status kp_shape_rnn(kp_rule *rule)
     return KP_OK;
 }
 
+static const char *path_of(const kp_rule *rule, const cell *c, const char *name)
+{
+    return c->name ? kp_arena_fmt(rule->arena, "%s/%s", c->name, name) : name;
+}
+
 static kp_status cell_weight(kp_rule *rule, const cell *c, const char *name, kp_weight_role role,
                              kp_shape shape)
 {
-    const char *path = kp_arena_fmt(rule->arena, "%s/%s", c->name, name);
+    const char *path = path_of(rule, c, name);
     return path ? kp_rule_weight(rule, path, role, shape, true) : kp_nomem(rule->err);
 }
 
@@ -100,6 +108,8 @@ static kp_status cell_weights(kp_rule *rule, const cell *c, int64_t f)
     KP_TRY(cell_weight(rule, c, "recurrent_kernel", KP_ROLE_RECURRENT,
                        kp_dims(2, (int64_t[]){u, gu})));
     if (!c->cfg->use_bias) return KP_OK;
+    int64_t both = 2 * gu;
+    if (c->cudnn) return cell_weight(rule, c, "bias", KP_ROLE_BIAS, kp_dims(1, &both));
     bool two = c->kind == KP_CELL_GRU && c->cfg->reset_after;
     return cell_weight(rule, c, "bias", KP_ROLE_BIAS,
                        two ? kp_dims(2, (int64_t[]){2, gu}) : kp_dims(1, &gu));
@@ -127,7 +137,7 @@ static kp_status weights_of(const kp_rule *rule, const cell *c, kp_new_op *op)
 {
     static const char *const names[] = {"kernel", "recurrent_kernel", "bias"};
     for (size_t i = 0; i < KP_LEN(names); i++) {
-        const char *path = kp_arena_fmt(rule->arena, "%s/%s", c->name, names[i]);
+        const char *path = path_of(rule, c, names[i]);
         if (!path) return kp_nomem(rule->err);
         uint32_t w = kp_rule_find_weight(rule, path);
         if (w != KP_NO) op->weights[op->n_weights++] = w;

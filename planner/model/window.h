@@ -10,7 +10,8 @@
 unsigned kp_channel_axis(const kp_rule *rule);
 unsigned kp_spatial_axis(const kp_rule *rule);
 
-/* Positions of a window over `in`: same and causal: ceil(in / stride); valid: those that fit whole.
+/* Positions of a window over `in`: same and causal: ceil(in / stride); valid: those that fit whole;
+ * full: those that touch it.
  * KP_DIM_OPEN stays open; 0 or less: the window does not fit. */
 int64_t kp_window_length(int64_t in, int64_t size, int64_t stride, int64_t dilation,
                          kp_padding padding);
