@@ -81,7 +81,9 @@ const kp_shard_row kp_shard_rows[] = {
     SAMPLES(BATCHNORM, ALL_REDUCE, "own samples: mean and variance are of these, not of the whole batch"),
     CHANNELS(BATCHNORM, OUT, "own channels"),
     SAMPLES(LAYERNORM, ALL_REDUCE, "own samples"),
+    ROW(LAYERNORM, HEADS, CHANNEL, CHANNEL, CHANNEL, WHOLE, NONE, NONE, ALL_REDUCE, "own heads; the norm runs over another axis, its scale's gradient is summed"),
     SAMPLES(RMSNORM, ALL_REDUCE, "own samples"),
+    ROW(RMSNORM, HEADS, CHANNEL, CHANNEL, CHANNEL, WHOLE, NONE, NONE, ALL_REDUCE, "own heads; the norm runs over another axis, its scale's gradient is summed"),
     SAMPLES(GROUPNORM, ALL_REDUCE, "own samples"),
     CHANNELS(GROUPNORM, OUT, "own groups of channels"),
     SAMPLES(SCALE, ALL_REDUCE, "own samples"),
@@ -139,25 +141,29 @@ const kp_shard_row *kp_shard_find(kp_op op, kp_cut cut)
     return bsearch(&key, kp_shard_rows, kp_shard_n_rows, sizeof(key), row_compare);
 }
 
-/* The channel axis of a tensor (of heads, if it has them and an attention op asks). */
+/* The channel axis of a tensor (of heads, if it has them and attention or a norm of heads asks). */
 static int channel_axis(kp_op op, kp_shape shape, bool channels_first)
 {
     if (shape.rank == 0) return KP_AXIS_WHOLE;
-    if ((op == KP_OP_ATTN_SCORES || op == KP_OP_ATTN_CONTEXT) && shape.rank == 4) return 2;
+    bool heads = op == KP_OP_ATTN_SCORES || op == KP_OP_ATTN_CONTEXT || op == KP_OP_LAYERNORM ||
+                 op == KP_OP_RMSNORM;
+    if (heads && shape.rank == 4) return 2;
     return channels_first && shape.rank > 1 ? 1 : shape.rank - 1;
 }
 
 /* A matmul contracts the last `in` axes of x with the first `in` of w: x has lead + in axes, y
- * lead + out, w in + out. */
+ * lead + out, w in + out. If w has one more, its axis 0 numbers experts, of whose kernels each row
+ * of x takes one. */
 static kp_shard_axes matmul_axes(int8_t weight_axis, kp_shape x, kp_shape w, kp_shape y,
                                  bool transposed_w)
 {
-    int in = (w.rank + x.rank - y.rank) / 2, out = w.rank - in;
+    int experts = (w.rank + x.rank - y.rank) & 1;
+    int in = (w.rank - experts + x.rank - y.rank) / 2, out = w.rank - experts - in;
     if (in < 1 || out < 1 || in > x.rank || out > y.rank) in = out = 1;
     bool divides_in = weight_axis == KP_AXIS_IN;
     return (kp_shard_axes){
         .x = x.rank - in,
-        .w = transposed_w ? divides_in : divides_in ? 0 : in,
+        .w = experts + (transposed_w ? divides_in : divides_in ? 0 : in),
         .y = y.rank - out,
     };
 }

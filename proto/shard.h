@@ -86,7 +86,8 @@ typedef struct kp_shard_axes {
 
 /* w: rank 0 if there is no weight. transposed_w: a matmul's w is (out, in). A matmul's kernel may
  * have several input or output axes, as an einsum over heads has: (C, H, D) or (H, D, C); then the
- * first of them is divided. Transposed convolutions' kernels are (spatial..., out, in). */
+ * first of them is divided. A matmul's kernel with one axis more than its tensors explain is a stack
+ * of experts' kernels, axis 0 their number. Transposed convolutions' kernels are (spatial..., out, in). */
 kp_shard_axes kp_shard_axes_of(const kp_shard_row *row, kp_shape x, kp_shape w, kp_shape y,
                                bool channels_first, bool transposed_w);
 

@@ -18,6 +18,7 @@ static const uint8_t passes[KP_OP_COUNT] = {
     [KP_OP_ATTN_CONTEXT] = PASS_HEADS,     [KP_OP_BIAS_ADD] = PASS_ELEMENT,
     [KP_OP_RELU] = PASS_ELEMENT,           [KP_OP_ACT] = PASS_ELEMENT,
     [KP_OP_SOFTMAX] = PASS_OTHER,          [KP_OP_BATCHNORM] = PASS_CHANNEL,
+    [KP_OP_LAYERNORM] = PASS_OTHER,        [KP_OP_RMSNORM] = PASS_OTHER,
     [KP_OP_GROUPNORM] = PASS_CHANNEL,      [KP_OP_SCALE] = PASS_ELEMENT,
     [KP_OP_DROPOUT] = PASS_ELEMENT,        [KP_OP_MUL] = PASS_ELEMENT,
     [KP_OP_MAXMIN] = PASS_ELEMENT,         [KP_OP_MATH] = PASS_ELEMENT,
@@ -157,6 +158,12 @@ static int pass_input(const kp_layouts *l, const kp_graph_op *op, uint32_t i)
     }
 }
 
+/* Inputs may lie the same for all slices: sums and products, and what is joined along another axis. */
+static bool may_broadcast(const kp_graph_op *op)
+{
+    return op->n_in > 1 && (passes[op->op] == PASS_ELEMENT || op->op == KP_OP_CONCAT);
+}
+
 /* True if an input lies the same for all slices of the output's axis. */
 static bool broadcast(kp_shape in, kp_shape out, int out_axis)
 {
@@ -169,7 +176,7 @@ bool kp_layout_divides_input(const kp_layouts *l, const kp_graph_op *op, const k
 {
     if (row->x != KP_LAYOUT_CHANNEL) return false;
     if (passes[op->op] == PASS_HEADS) return i < 2;
-    if (passes[op->op] != PASS_ELEMENT || op->n_in < 2) return true;
+    if (!may_broadcast(op)) return true;
     int axis = l->axis[op->out[0]];
     return axis < 0 || !broadcast(in_shape(l->graph, op, i), out_shape(l->graph, op), axis);
 }
@@ -182,8 +189,7 @@ static int pass_axis(const kp_layouts *l, const kp_graph_op *op)
     for (uint32_t i = 0; i < op->n_in && axis < 0; i++) axis = pass_input(l, op, i);
     kp_shape out = out_shape(l->graph, op);
     for (uint32_t i = 0; i < op->n_in && axis >= 0; i++) {
-        bool may_differ = passes[op->op] == PASS_ELEMENT && op->n_in > 1;
-        if (may_differ && broadcast(in_shape(l->graph, op, i), out, axis)) continue;
+        if (may_broadcast(op) && broadcast(in_shape(l->graph, op, i), out, axis)) continue;
         if (pass_input(l, op, i) != axis) return -1;
     }
     return axis;

@@ -36,7 +36,10 @@ Test(shard, collectives_fit_the_layouts)
         bool samples = r->cut == KP_CUT_BATCH;
         cr_expect_eq(r->x == KP_LAYOUT_BATCH, samples, "%s %s", op, cut);
         if (samples) cr_expect_eq(r->weight_axis, KP_AXIS_WHOLE, "%s: every rank has all weights", op);
-        else cr_expect_eq(r->weight_grad, KP_COLL_NONE, "%s %s: own weights, own gradients", op, cut);
+        bool shared_scale = r->op == KP_OP_LAYERNORM || r->op == KP_OP_RMSNORM; /* of all heads */
+        if (!samples)
+            cr_expect_eq(r->weight_grad, shared_scale ? KP_COLL_ALL_REDUCE : KP_COLL_NONE,
+                         "%s %s: own weights, own gradients", op, cut);
         if (r->y_local == KP_LAYOUT_PARTIAL)
             cr_expect(r->weight_axis == KP_AXIS_IN || r->weight_axis == KP_AXIS_ROWS, "%s %s", op, cut);
     }
@@ -171,6 +174,10 @@ static const struct {
     {KP_OP_MATMUL, KP_CUT_ROW_SLICE, S(8, 4), S(4, 6), S(8, 6), false, false, 1, 0, -1},
     {KP_OP_MATMUL, KP_CUT_COLUMN, S(8, 2, 4), S(4, 3, 5), S(8, 2, 3, 5), false, false, -1, 1, 2},
     {KP_OP_MATMUL, KP_CUT_ROW, S(8, 2, 3, 5), S(3, 5, 4), S(8, 2, 4), false, false, 2, 0, -1},
+    /* two of seven experts' kernels (out, in) a row */
+    {KP_OP_MATMUL, KP_CUT_COLUMN, S(8, 2, 4), S(7, 6, 4), S(8, 2, 6), false, true, -1, 1, 2},
+    {KP_OP_MATMUL, KP_CUT_ROW, S(8, 3, 2, 6), S(7, 4, 6), S(8, 3, 2, 4), false, true, 3, 2, -1},
+    {KP_OP_RMSNORM, KP_CUT_HEADS, S(8, 2, 3, 5), S(5), S(8, 2, 3, 5), false, false, 2, -1, 2},
     {KP_OP_CONV, KP_CUT_COLUMN, S(8, 9, 9, 3), S(3, 3, 3, 6), S(8, 7, 7, 6), false, false, -1, 3, 3},
     {KP_OP_CONV, KP_CUT_COLUMN, S(8, 3, 9, 9), S(3, 3, 3, 6), S(8, 6, 7, 7), true, false, -1, 3, 1},
     {KP_OP_CONV, KP_CUT_ROW, S(8, 9, 9, 4), S(3, 3, 4, 6), S(8, 7, 7, 6), false, false, 3, 2, -1},
