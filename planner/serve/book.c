@@ -2,7 +2,6 @@
 #include "planner/serve/book.h"
 
 #include <assert.h>
-#include <math.h>
 
 static void lease_free(kp_book_lease *lease)
 {
@@ -145,16 +144,9 @@ kp_book_lease *kp_book_due(const kp_book *book, double now_s)
 {
     for (size_t i = 0; i < book->n; i++) {
         kp_book_lease *lease = book->leases[i];
-        if (!lease->pending && !lease->changing && lease->deadline_s <= now_s) return lease;
+        if (!lease->pending && !lease->changing && lease->deadline_s <= now_s &&
+            lease->again_s <= now_s)
+            return lease;
     }
     return NULL;
-}
-
-double kp_book_next_s(const kp_book *book)
-{
-    double next_s = INFINITY;
-    for (size_t i = 0; i < book->n; i++)
-        if (!book->leases[i]->pending && !book->leases[i]->changing)
-            next_s = fmin(next_s, book->leases[i]->deadline_s);
-    return next_s;
 }

@@ -18,6 +18,7 @@ typedef struct kp_book_lease {
     char **gpus;    /* UUIDs */
     uint32_t n_gpus;
     double length_s, deadline_s; /* deadline: monotonic; not used while pending */
+    double again_s;              /* not to be expired before: the last try failed */
     bool pending;                /* not committed yet */
     uint32_t changing; /* changes on their way to the store: not to be expired meanwhile */
 } kp_book_lease;
@@ -53,7 +54,5 @@ kp_status kp_book_fence_put(kp_book *book, const char *uuid, uint64_t fence, kp_
 
 /* A lease whose time is over and that nobody is changing; NULL if there is none. */
 kp_book_lease *kp_book_due(const kp_book *book, double now_s);
-/* When the next lease ends; INFINITY if none does. */
-double kp_book_next_s(const kp_book *book);
 
 #endif

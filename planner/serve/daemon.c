@@ -156,6 +156,8 @@ static void take_store_job(kp_daemon *d, kp_job *job)
         kp_request_job(d, job);
     else if (job->kind == KP_JOB_NODE_PUT)
         kp_session_job(d, job);
+    else if (job->kind == KP_JOB_LEASE)
+        kp_lapse_job(d, job);
     else {
         if (job->status != KP_OK) kp_log_err(KP_LOG_ERROR, &job->err);
         kp_job_free(job);

@@ -83,6 +83,7 @@ void kp_session_fence(kp_daemon *d, const kp_book_lease *lease);
 
 /* ---- book-keeping of leases (lapse.c) ---- */
 void kp_lapse_tick(kp_daemon *d, double now_s);
+void kp_lapse_job(kp_daemon *d, kp_job *job);   /* the end of a lease came back; frees the job */
 void kp_lapse_note(kp_daemon *d, double now_s); /* time left of all live leases, to the store */
 
 #endif

@@ -33,6 +33,14 @@ bool kp_fleet_ready(const kp_fleet *fleet, const char *name)
     return node && node->node.state == KP_NODE_READY;
 }
 
+const kp_gpu *kp_fleet_gpu(const kp_fleet *fleet, const char *name, const char *uuid)
+{
+    const kp_fleet_node *node = kp_fleet_find(fleet, name);
+    for (uint32_t i = 0; node && i < node->node.n_gpus; i++)
+        if (!strcmp(node->node.gpus[i].uuid, uuid)) return &node->node.gpus[i];
+    return NULL;
+}
+
 static void changed(kp_fleet *fleet, kp_fleet_node *node)
 {
     node->revision = ++fleet->revision;

@@ -83,6 +83,8 @@ void kp_fleet_tick(kp_fleet *fleet, double now_s);
 
 kp_fleet_node *kp_fleet_find(const kp_fleet *fleet, const char *name);
 bool kp_fleet_ready(const kp_fleet *fleet, const char *name);
+/* A GPU as its node's agent reported it last; NULL if the node has none of this UUID. */
+const kp_gpu *kp_fleet_gpu(const kp_fleet *fleet, const char *name, const char *uuid);
 
 /* The nodes by name as others see them, GPUs in live leases shown as leased, all copied to
  * `arena`. */

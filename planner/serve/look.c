@@ -142,6 +142,7 @@ static void follow(kp_daemon *d, const kp_job *job)
     }
     if (change->lease_ms) lease->length_s = (double)change->lease_ms / 1000;
     lease->deadline_s = kp_now_s() + lease->length_s;
+    lease->again_s = 0;
 }
 
 void kp_lease_job(kp_daemon *d, kp_request *r, kp_job *job)

@@ -48,7 +48,6 @@ struct kp_request {
     bool gone;    /* nobody waits any more: drop it as soon as nothing is out */
     uint32_t out; /* jobs at a thread */
     kp_plan plan; /* once there is one */
-    uint64_t model_bytes;
     kp_plan_lease lease;
     char lease_id[48];
     bool have_run, stored; /* stored: the plan is in the store, and the verdict goes there */

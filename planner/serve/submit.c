@@ -126,8 +126,12 @@ static kp_status still_there(const kp_daemon *d, const kp_plan *plan, kp_err *er
     for (uint32_t i = 0; i < plan->n_ranks; i++) {
         const kp_plan_rank *rank = &plan->ranks[i];
         const kp_book_lease *holder = kp_book_holder(&d->book, rank->gpu);
+        const kp_gpu *gpu = kp_fleet_gpu(&d->fleet, rank->node, rank->gpu);
         if (!kp_fleet_ready(&d->fleet, rank->node))
             return kp_fail(err, KP_CONFLICT, "node '%s' left while the plan was made", rank->node);
+        if (!gpu || gpu->state != KP_GPU_FREE)
+            return kp_fail(err, KP_CONFLICT, "GPU %u of node '%s' is %s now", rank->gpu_index,
+                           rank->node, gpu ? kp_gpu_state_names[gpu->state] : "missing");
         if (holder)
             return kp_fail(err, KP_CONFLICT, "GPU %u of node '%s' is in lease '%s' of '%s'",
                            rank->gpu_index, rank->node, holder->id, holder->owner);

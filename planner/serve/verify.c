@@ -217,14 +217,6 @@ void kp_verify_job(kp_daemon *d, kp_request *r, kp_job *job)
 
 /* ---- a run ---- */
 
-static const kp_gpu *gpu_of(const kp_daemon *d, const char *node_name, const char *uuid)
-{
-    const kp_fleet_node *node = kp_fleet_find(&d->fleet, node_name);
-    for (uint32_t i = 0; node && i < node->node.n_gpus; i++)
-        if (!strcmp(node->node.gpus[i].uuid, uuid)) return &node->node.gpus[i];
-    return NULL;
-}
-
 /* GPUs that someone else's lease has are not ours to run on. */
 static kp_status check_gpus(const kp_daemon *d, kp_request *r, kp_err *err)
 {
@@ -235,7 +227,7 @@ static kp_status check_gpus(const kp_daemon *d, kp_request *r, kp_err *err)
             if (holder && strcmp(holder->plan, r->plan.id))
                 return kp_fail(err, KP_CONFLICT, "GPU %u of node '%s' is in lease '%s' of '%s'",
                                part->ranks[k].gpu_index, part->node, holder->id, holder->owner);
-            if (!gpu_of(d, part->node, part->ranks[k].gpu))
+            if (!kp_fleet_gpu(&d->fleet, part->node, part->ranks[k].gpu))
                 kp_run_fail(&r->run, "node '%s' has no GPU '%s' now", part->node,
                             part->ranks[k].gpu);
         }

@@ -83,6 +83,11 @@ kp_plan kp_test_plan(kp_arena *arena, unsigned number, const char *node, unsigne
                                      .dp = n,
                                      .seconds = 0.5,
                                      .peak_bytes = 30 * GIB};
+    plan.cuts = need(KP_NEW(arena, kp_plan_cut, 2));
+    plan.n_cuts = 2;
+    plan.cuts[0].layer = "dense";
+    plan.cuts[1].layer = "lstm";
+    plan.verification = (kp_plan_verification){.verdict = KP_VERDICT_NONE};
     plan.step = (kp_plan_step){.seconds = 0.5,
                                .low_s = 0.4,
                                .high_s = 0.6,
