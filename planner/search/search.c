@@ -9,6 +9,7 @@
 typedef struct outcome {
     kp_ground ground;
     kp_hunt hunt;
+    kp_hunt least; /* where nothing that fits was found: the least memory there is */
     bool tried; /* there was a point that divides the work */
     uint64_t candidates;
     bool stopped;
@@ -18,6 +19,24 @@ static void count(outcome *out, const kp_hunt *hunt)
 {
     out->candidates += hunt->candidates;
     out->stopped = out->stopped || hunt->stopped;
+}
+
+/* The fastest; if the upper bounds of the bytes, by which it is looked for, leave nothing, the one
+ * with the least memory by exact replay, which may fit nevertheless. */
+static kp_status hunt_any(const kp_ground *ground, double beat_s, kp_arena *arena, kp_hunt *ret,
+                          kp_hunt *ret_least, kp_err *err)
+{
+    KP_TRY(kp_hunt_fastest(ground, beat_s, arena, ret, err));
+    if (ret->found || ret->stopped || !isinf(beat_s)) return KP_OK;
+    KP_TRY(kp_hunt_smallest(ground, arena, ret_least, err));
+    if (ret_least->found) {
+        double lower_s = fmin(ret->lower_s, ret_least->seconds);
+        *ret = *ret_least;
+        ret->lower_s = lower_s;
+    }
+    bool nothing = ret_least->stopped && !ret_least->strategy.pp;
+    ret->stopped = ret->stopped || nothing;
+    return KP_OK;
 }
 
 /* All GPUs: the fastest, or the one with the least memory. */
@@ -30,7 +49,8 @@ static kp_status use_all(const kp_ground *chain, kp_objective objective, kp_aren
     if (objective == KP_OBJECTIVE_MEMORY)
         KP_TRY(kp_hunt_smallest(&out->ground, arena, &out->hunt, err));
     else
-        KP_TRY(kp_hunt_fastest(&out->ground, INFINITY, arena, &out->hunt, err));
+        KP_TRY(hunt_any(&out->ground, INFINITY, arena, &out->hunt, &out->least, err));
+    if (objective == KP_OBJECTIVE_MEMORY) out->least = out->hunt;
     count(out, &out->hunt);
     return KP_OK;
 }
@@ -68,14 +88,14 @@ static kp_status use_part(const kp_ground *chain, kp_objective objective, kp_are
     for (uint32_t gpus = 1; gpus <= chain->cluster.n_slots;
          gpus = next_gpus(gpus, &chain->cluster)) {
         kp_ground ground;
-        kp_hunt hunt;
+        kp_hunt hunt, least;
         kp_arena_mark mark = kp_arena_tell(arena);
         KP_TRY(kp_ground_make(chain, gpus, arena, &ground, err));
         if (!kp_ground_divides(&ground)) {
             kp_arena_rewind(arena, mark);
             continue;
         }
-        KP_TRY(kp_hunt_fastest(&ground, best / gpus, arena, &hunt, err));
+        KP_TRY(hunt_any(&ground, best / gpus, arena, &hunt, &least, err));
         count(out, &hunt);
         lower = fmin(lower, hunt.lower_s * gpus);
         if (hunt.found || !out->tried) {
@@ -85,7 +105,9 @@ static kp_status use_part(const kp_ground *chain, kp_objective objective, kp_are
         out->tried = true;
         if (hunt.found) best = hunt.seconds * gpus;
         if (out->stopped || (hunt.found && objective == KP_OBJECTIVE_GPUS)) break;
-        if (!hunt.found && isinf(best)) out->ground = ground; /* the largest refuses for all */
+        if (hunt.found || !isinf(best)) continue;
+        out->ground = ground; /* the largest refuses for all */
+        out->least = least;
     }
     if (out->stopped && out->tried) lower = fmin(lower, least_cost_s(&out->ground));
     if (out->hunt.found && objective == KP_OBJECTIVE_COST)
@@ -128,14 +150,12 @@ static kp_status finish(const kp_search_request *request, const outcome *out, kp
 
 static kp_status refuse(const outcome *out, kp_arena *arena, kp_refusal *ret_refusal, kp_err *err)
 {
-    kp_hunt least;
     if (out->stopped) {
         kp_fail(err, KP_RETRY, "the search was stopped before anything that fits was found");
         kp_hint(err, "give it more time with --deadline");
         return KP_RETRY;
     }
-    KP_TRY(kp_hunt_smallest(&out->ground, arena, &least, err));
-    return kp_refuse(&out->ground, &least, arena, ret_refusal, err);
+    return kp_refuse(&out->ground, &out->least, arena, ret_refusal, err);
 }
 
 /* True if some op does work: views and inputs alone take no time on any cut. */

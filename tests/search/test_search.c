@@ -319,6 +319,42 @@ Test(search, refusal)
     end(&s);
 }
 
+static kp_status run_for(setup *s, kp_objective objective, uint64_t bytes)
+{
+    s->options.objective = objective;
+    set_memory(s, bytes);
+    return run(s);
+}
+
+/* Whether anything fits does not hang on what is made small: the fastest is looked for by upper
+ * bounds of the bytes, the smallest by replay. The least memory that does for one does for all. */
+Test(search, objectives_agree_on_what_fits)
+{
+    static const kp_framework frameworks[] = {KP_FW_KERAS_JAX, KP_FW_TORCH};
+    for (size_t m = 0; m < n_models; m++)
+        for (size_t f = 0; f < KP_LEN(frameworks); f++) {
+            setup s;
+            begin(&s, models[m].text, "1x2xH100-80G", 64);
+            s.options.framework = frameworks[f];
+            s.options.pp = 2;
+            s.options.micro_batch = 4;
+            s.options.recompute = KP_RECOMPUTE_NONE;
+            uint64_t too_little = 0, enough = 80ull << 30;
+            cr_assert_eq(run_for(&s, KP_OBJECTIVE_MEMORY, enough), KP_OK, "%s: %s", models[m].name, s.err.msg);
+            while (enough - too_little > 1 << 16) {
+                uint64_t middle = (too_little + enough) / 2;
+                bool fits = run_for(&s, KP_OBJECTIVE_MEMORY, middle) == KP_OK;
+                *(fits ? &enough : &too_little) = middle;
+            }
+            for (int o = 0; o < KP_OBJECTIVE_COUNT; o++) {
+                kp_status status = run_for(&s, (kp_objective)o, enough);
+                cr_expect_eq(status, KP_OK, "%s for %s: %s", models[m].name, kp_objective_names[o], s.err.msg);
+                if (status == KP_OK) cr_expect_eq(kp_plan_check(&s.plan, &s.err), KP_OK, "%s", s.err.msg);
+            }
+            end(&s);
+        }
+}
+
 static bool stop_after(void *arg)
 {
     uint32_t *left = arg;
