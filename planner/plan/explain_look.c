@@ -3,6 +3,7 @@
  * planner/plan/explain_look.c — one run of the estimate for an explanation. */
 #include "planner/plan/explain_parts.h"
 #include "planner/search/cuts.h"
+#include "planner/search/space.h"
 #include "planner/search/stages.h"
 
 static uint32_t given(uint32_t value, uint32_t otherwise)
@@ -24,6 +25,9 @@ kp_status kp_look_strategy(const kp_graph *graph, const kp_training *training, c
 {
     bool degrees = o->dp != UINT32_MAX || o->tp != UINT32_MAX || o->pp != UINT32_MAX;
     bool zero = o->zero != UINT32_MAX, micro = o->micro_batch != UINT32_MAX;
+    KP_TRY(kp_space_check_schedule(o, err));
+    /* Any strategy can be looked at; a target that is named must be able to run it. */
+    if (o->target) KP_TRY(kp_space_check_target(o->target, o, err));
     kp_strategy s = kp_part_whole(graph, training).strategy;
     s.dp = given(o->dp, 1);
     s.tp = given(o->tp, 1);
@@ -98,6 +102,14 @@ static kp_status find_borders(const kp_look *look, const uint8_t *cuts, kp_arena
     return KP_OK;
 }
 
+/* Worse is what fits less surely, then what needs more: bounds differ from stage to stage. */
+static bool worse(const kp_memory *a, const kp_memory *b, uint64_t usable_bytes)
+{
+    kp_verdict_fit fit_a = kp_memory_fit(a, usable_bytes), fit_b = kp_memory_fit(b, usable_bytes);
+    if (fit_a != fit_b) return fit_a > fit_b;
+    return kp_categories_sum(&a->peak) > kp_categories_sum(&b->peak);
+}
+
 /* One rank's part; a first look keeps its tape and what is alive, a second one only the sums. */
 static kp_status run_part(kp_look *look, const kp_part *part, kp_arena *arena, kp_err *err)
 {
@@ -111,8 +123,7 @@ static kp_status run_part(kp_look *look, const kp_part *part, kp_arena *arena, k
         KP_TRY(kp_memory_replay(&tape, &look->training, &look->device, arena, &memory, err));
     }
     bool first = !look->tape.graph;
-    if (!first && kp_categories_sum(&memory.peak) <= kp_categories_sum(&look->memory.peak))
-        return KP_OK;
+    if (!first && !worse(&memory, &look->memory, look->device.usable_bytes)) return KP_OK;
     look->part = *part;
     look->tape = tape;
     look->memory = memory;

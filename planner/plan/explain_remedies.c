@@ -151,8 +151,11 @@ static void try_labels(remedying *r)
     if (t->loss != KP_LOSS_CATEGORICAL || !t->labels_onehot) return;
     kp_options o = *r->e->request->options;
     o.loss = "sparse_categorical_crossentropy";
-    o.labels = KP_LABELS_AUTO;
-    try_options(r, "KP010", &o, true, "--loss sparse_categorical_crossentropy",
+    bool said = o.labels != KP_LABELS_AUTO;
+    if (said) o.labels = KP_LABELS_SPARSE;
+    try_options(r, "KP010", &o, true,
+                said ? "--loss sparse_categorical_crossentropy --labels sparse"
+                     : "--loss sparse_categorical_crossentropy",
                 "labels as integers instead of one-hot vectors", FLAG, "high");
 }
 

@@ -44,11 +44,12 @@ static given given_of(const kp_options *o)
 
 /* ---- what no search can mend ---- */
 
-static kp_status check_target(const kp_search_request *request, given g, kp_err *err)
+kp_status kp_space_check_target(kp_target of, const kp_options *options, kp_err *err)
 {
-    const kp_target_row *row = &kp_target_rows[request->training->target];
-    const char *target = kp_target_names[request->training->target];
-    uint32_t zero = request->options->zero;
+    given g = given_of(options);
+    const kp_target_row *row = &kp_target_rows[of];
+    const char *target = kp_target_names[of];
+    uint32_t zero = options->zero;
     kp_status status = KP_OK;
     if (g.tp > 1 && !row->tp)
         status = kp_fail(err, KP_UNSUPPORTED,
@@ -63,7 +64,7 @@ static kp_status check_target(const kp_search_request *request, given g, kp_err 
     return status;
 }
 
-static kp_status check_schedule(const kp_options *o, kp_err *err)
+kp_status kp_space_check_schedule(const kp_options *o, kp_err *err)
 {
     bool chunks = or_auto(o->interleave) > 1;
     if (o->schedule != KP_SCHEDULE_INTERLEAVED && !chunks) return KP_OK;
@@ -115,8 +116,8 @@ static kp_status check_batch(const kp_search_request *request, given g, kp_err *
 kp_status kp_space_check(const kp_search_request *request, kp_err *err)
 {
     given g = given_of(request->options);
-    KP_TRY(check_target(request, g, err));
-    KP_TRY(check_schedule(request->options, err));
+    KP_TRY(kp_space_check_target(request->training->target, request->options, err));
+    KP_TRY(kp_space_check_schedule(request->options, err));
     KP_TRY(kp_cuts_allow(request->graph, g.tp, err));
     KP_TRY(check_product(request, g, err));
     return check_batch(request, g, err);

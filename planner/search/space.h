@@ -32,6 +32,12 @@ typedef struct kp_space {
     kp_schedule schedule;
 } kp_space;
 
+/* KP_UNSUPPORTED: a schedule or a number of pieces given by hand that is not planned. */
+kp_status kp_space_check_schedule(const kp_options *options, kp_err *err);
+
+/* KP_UNSUPPORTED: the target cannot run a degree or a ZeRO level given by hand. */
+kp_status kp_space_check_target(kp_target target, const kp_options *options, kp_err *err);
+
 /* Fails before any search on what no search can mend: KP_UNSUPPORTED (the target cannot run a
  * degree given by hand, the schedule is not planned), KP_USAGE (degrees that divide nothing or do
  * not multiply to the GPUs). */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "planner/plan/explain.h"
+#include "planner/plan/explain_parts.h"
 #include "tests/lib/proc.h"
 #include <criterion/criterion.h>
 #include <jansson.h>
@@ -333,6 +333,97 @@ Test(explain, plan_options)
             cr_expect_eq(kp_categories_sum(&f.x.by_category), f.x.peak.bytes);
         done(&f);
     }
+}
+
+/* The verdict is that of the stage that fits least surely, which need not be the one that needs
+ * most: how far a stage may go above its peak hangs on its ops. */
+Test(explain, verdict_of_all_stages)
+{
+    uint32_t differ = 0;
+    for (uint64_t mib = 5000; mib <= 6500; mib += 100) {
+        fixture f;
+        kp_err err = {0};
+        kp_look look;
+        kp_memory other;
+        init(&f, "models/cnn.json");
+        f.options.batch = 64;
+        f.options.micro_batch = 4;
+        f.options.pp = 2;
+        f.options.framework = KP_FW_KERAS_TF_GRAPH;
+        f.options.gpu = "H100-80G";
+        f.options.memory_bytes = mib << 20;
+        kp_explain_request request = {f.text, f.len, "model.json", &f.options, &f.gpus};
+        kp_explaining e = {.request = &request, .arena = &f.arena, .err = &err};
+        json_t *json = json_loads(f.text, 0, NULL);
+        cr_assert_eq(kp_look_at(&e, json, NULL, &f.options, true, &look, &err), KP_OK, "%s", err.msg);
+        kp_part part = look.part;
+        bool first = part.stage == 0;
+        part.stage = first ? 1 : 0;
+        part.in_flight = first ? 1 : 2;
+        part.first_op = first ? look.part.end_op : 0;
+        part.end_op = first ? look.graph->n_ops : look.part.first_op;
+        cr_assert_eq(kp_memory_of(look.graph, &look.training, &part, &look.device, &f.arena, &other, &err), KP_OK);
+        uint64_t usable = look.device.usable_bytes;
+        cr_expect(kp_memory_fit(&look.memory, usable) >= kp_memory_fit(&other, usable), "%llu MiB: stage %u is worse",
+                  (unsigned long long)mib, part.stage);
+        differ += kp_memory_fit(&look.memory, usable) != kp_memory_fit(&other, usable);
+        json_decref(json);
+        done(&f);
+    }
+    cr_expect(differ > 0);
+}
+
+/* What is not estimated is refused, not left out. */
+Test(explain, plan_options_that_no_number_stands_for)
+{
+    static const struct {
+        kp_schedule schedule;
+        uint32_t interleave, pp, zero;
+        kp_target target;
+        const char *says;
+    } rows[] = {
+        {KP_SCHEDULE_INTERLEAVED, UINT32_MAX, 2, UINT32_MAX, KP_TARGET_AUTO, "interleaved"},
+        {KP_SCHEDULE_AUTO, 2, 2, UINT32_MAX, KP_TARGET_AUTO, "interleaved"},
+        {KP_SCHEDULE_AUTO, UINT32_MAX, 2, UINT32_MAX, KP_TARGET_KERAS_JAX, "no pipeline"},
+        {KP_SCHEDULE_AUTO, UINT32_MAX, 1, 1, KP_TARGET_KERAS_TF, "no ZeRO level 1"},
+        {KP_SCHEDULE_GPIPE, 1, 2, 1, KP_TARGET_AUTO, NULL},
+        {KP_SCHEDULE_1F1B, 1, 2, 1, KP_TARGET_MEGATRON, NULL},
+    };
+    for (size_t i = 0; i < KP_LEN(rows); i++) {
+        fixture f;
+        kp_err err = {0};
+        init(&f, "models/cnn.json");
+        f.options.schedule = rows[i].schedule;
+        f.options.interleave = rows[i].interleave;
+        f.options.pp = rows[i].pp;
+        f.options.zero = rows[i].zero;
+        f.options.target = rows[i].target;
+        kp_status want = rows[i].says ? KP_UNSUPPORTED : KP_OK;
+        cr_expect_eq(make(&f, &err), want, "row %zu: %s", i, err.msg);
+        cr_expect(!rows[i].says || strstr(err.msg, rows[i].says), "row %zu: %s", i, err.msg);
+        done(&f);
+    }
+}
+
+/* A remedy says all that it changes: labels given by hand would outlive a change of the loss. */
+Test(explain, remedy_of_labels_given_by_hand)
+{
+    fixture f;
+    uint64_t after = 0;
+    init(&f, "models/transformer.json");
+    f.options.labels = KP_LABELS_ONEHOT;
+    f.options.loss = "categorical_crossentropy";
+    explain(&f);
+    for (uint32_t i = 0; i < f.x.n_remedies; i++)
+        if (!strcmp(f.x.remedies[i].change,
+                    "--loss sparse_categorical_crossentropy --labels sparse"))
+            after = f.x.remedies[i].peak_after_bytes;
+    cr_assert(after);
+    f.options.labels = KP_LABELS_SPARSE;
+    f.options.loss = "sparse_categorical_crossentropy";
+    explain(&f);
+    cr_expect_eq(f.x.peak.bytes, after);
+    done(&f);
 }
 
 /* The same question gives the same bytes. */
