@@ -132,6 +132,10 @@ kp_status kp_endpoint_resolve(const char *endpoint, char ret[KP_ENDPOINT_MAX], k
         snprintf(ret, KP_ENDPOINT_MAX, "%s", endpoint);
         return KP_OK;
     }
+    if (!strcmp(parts.host, "localhost")) { /* needs no name service (RFC 6761, 6.3) */
+        snprintf(ret, KP_ENDPOINT_MAX, "tcp://127.0.0.1:%s", parts.port);
+        return KP_OK;
+    }
     const char *why;
     struct addrinfo *found = look_up(parts.host, &why), *best = found;
     for (struct addrinfo *at = found; at; at = at->ai_next)
