@@ -106,7 +106,7 @@ struct kp_cli {
     const char *args[KP_CLI_ARGS_MAX];
     uint32_t n_args;
     kp_arena arena;
-    kp_buf files[2];     /* input files, kept until the end */
+    kp_buf files[3];     /* input files, kept until the end */
     uint32_t n_files;
     kp_buf out;          /* the result: text, or one JSON object */
     bool whole;          /* out is a result even if the status is not OK (explain: does not fit) */

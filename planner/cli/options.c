@@ -25,7 +25,8 @@ const kp_option kp_option_rows[] = {
       .help = "size of an open dimension (batch = axis 0), or of all of them; may be repeated" },
     { "dtype-policy",  KP_GROUP_MODEL,    KP_VALUE_TEXT, NULL, OPT(dtype_policy), NAMES(dtype_policies),
       .fallback = "the file's", .help = "Keras dtype policy of every layer" },
-    { "layers",        KP_GROUP_MODEL,    KP_VALUE_LATER, "SPEC.json", .help = "rules for custom layers" },
+    { "layers",        KP_GROUP_MODEL,    KP_VALUE_TEXT, "SPEC.json", OPT(layers_spec),
+      .help = "what layers make that no rule knows: output shape, parameters, kept bytes" },
 
     { "batch",         KP_GROUP_TRAINING, KP_VALUE_U64,  "N", OPT(batch), RANGE(1, KP_DIM_MAX),
       .fallback = "32", .help = "global batch, as Keras's batch_size" },

@@ -9,7 +9,7 @@ static const char *const policies[] = {"float32",  "mixed_bfloat16", "mixed_floa
 
 kp_status kp_training_bind(const kp_options *options, kp_arena *arena, kp_bind *ret, kp_err *err)
 {
-    kp_bind bind = {.n_dims = options->n_dims};
+    kp_bind bind = {.n_dims = options->n_dims, .layers_spec = options->layers_spec};
     kp_bind_dim *dims = KP_NEW(arena, kp_bind_dim, options->n_dims);
     if (!dims) return kp_nomem(err);
     for (uint32_t i = 0; i < options->n_dims; i++) {

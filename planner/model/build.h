@@ -10,10 +10,18 @@
 #define KP_OPS_MAX   (1u << 20)
 #define KP_WALKS_MAX (1u << 16)
 
+/* What the user says of unknown layers (custom.h). */
+typedef struct kp_custom kp_custom;
+typedef struct kp_customs {
+    kp_custom *items;
+    uint32_t n;
+} kp_customs;
+
 struct kp_build {
     kp_arena *arena;
     kp_err *err;
     const kp_bind *bind;
+    kp_customs customs;
     const char *joint; /* between the names of a path: "/" in Keras, "." in torch */
     kp_layer *layers;
     kp_weight *weights;

@@ -164,6 +164,7 @@ typedef struct kp_bind {
     uint32_t n_dims;
     int64_t seq;              /* --seq: axis 1 of inputs whose axis 1 is open; 0: not given */
     const char *dtype_policy; /* overrides the file's; NULL: not given */
+    const char *layers_spec;  /* JSON text that describes custom layers (custom.h); NULL: none */
 } kp_bind;
 
 /* Reads a model file's bytes. `name` is for messages and the default model name. Fails with

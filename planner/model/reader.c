@@ -3,7 +3,7 @@
  * A model file's bytes to a graph: finds the dialect, lets its reader make the specification, and
  * builds. */
 #include "planner/container/container.h"
-#include "planner/model/build.h"
+#include "planner/model/custom.h"
 #include "planner/model/hf.h"
 #include "proto/json.h"
 
@@ -55,13 +55,16 @@ static kp_status check_inputs(const kp_spec_model *model, kp_err *err)
     return KP_OK;
 }
 
-static kp_status build(const kp_spec *spec, const kp_bind *bind, kp_arena *arena,
-                       const kp_graph **ret, kp_err *err)
+static kp_status build(kp_reader *reader, const kp_spec *spec, const kp_bind *bind,
+                       const kp_graph **ret)
 {
+    kp_arena *arena = reader->arena;
+    kp_err *err = reader->err;
     kp_build b = {.arena = arena, .err = err, .bind = bind, .joint = "/"};
     if (spec->format == KP_FORMAT_HUGGINGFACE || spec->format == KP_FORMAT_MEGATRON) b.joint = ".";
     kp_spec_model *model = spec->model;
     uint32_t first;
+    KP_TRY(kp_customs_read(reader, bind->layers_spec, &b.customs));
     KP_TRY(check_inputs(model, err));
     KP_TRY(kp_build_layers(&b, model, KP_NO, true, &first));
     uint32_t *inputs = KP_NEW(arena, uint32_t, model->n_inputs);
@@ -70,6 +73,7 @@ static kp_status build(const kp_spec *spec, const kp_bind *bind, kp_arena *arena
     if (!b.n_layers) return kp_fail(err, KP_INPUT, "the model has no layers");
     KP_TRY(kp_build_inputs(&b, model, inputs));
     KP_TRY(kp_build_run(&b, model, inputs, outputs));
+    KP_TRY(kp_customs_check(&b));
     return kp_build_finish(&b, spec, first, inputs, outputs, ret);
 }
 
@@ -95,7 +99,7 @@ kp_status kp_model_read_json(struct json_t *json, const char *name, const kp_bin
     reader.name = stem(arena, name);
     if (!reader.name) return kp_nomem(err);
     kp_status status = read_spec(json, &reader, &spec);
-    if (status == KP_OK) status = build(&spec, bind, arena, ret, err);
+    if (status == KP_OK) status = build(&reader, &spec, bind, ret);
     json_decref(reader.owned);
     if (status == KP_INPUT || status == KP_UNSUPPORTED) kp_err_at(err, "%.200s", name);
     return status;

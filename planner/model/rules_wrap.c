@@ -4,22 +4,13 @@
  * keras/src/layers/rnn/bidirectional.py, time_distributed.py. */
 #include "planner/model/rows.h"
 
-static kp_status known(const kp_rule *rule, const kp_spec_layer *inner)
-{
-    if (inner->row || inner->model) return KP_OK;
-    kp_fail(rule->err, KP_UNSUPPORTED, "its inner layer '%s' has an unknown class '%s'",
-            inner->name, inner->class_name);
-    kp_hint(rule->err, "replace the layer by built-in ones");
-    return KP_UNSUPPORTED;
-}
-
 /* Runs an inner layer on a tensor. */
 static kp_status run_inner(kp_rule *rule, const kp_spec_layer *inner, const char *part,
                            uint32_t tensor, kp_rule *ret)
 {
-    KP_TRY(known(rule, inner));
     KP_TRY(kp_rule_inner(rule, inner, part, tensor, ret));
-    kp_status status = inner->model ? kp_rule_model(ret, inner, tensor) : kp_rule_run(ret);
+    kp_status status = inner->model ? kp_rule_model(ret, inner, tensor)
+                                    : kp_rule_run_or_adopt(ret, inner, 0);
     if (status != KP_OK) {
         kp_err_at(rule->err, "inner layer '%.60s'", inner->name);
         return status;
@@ -75,8 +66,6 @@ static kp_status both_ways(kp_rule *rule, kp_spec_layer ret[2])
     const kp_layer_cfg *cfg = rule->cfg;
     ret[0] = cfg->inner[0];
     ret[1] = cfg->inner[cfg->n_inner > 1 ? 1 : 0];
-    KP_TRY(known(rule, &ret[0]));
-    KP_TRY(known(rule, &ret[1]));
     const char *base = ret[0].name;
     if (!strncmp(base, "forward_", 8)) base += 8;
     ret[0].name = kp_arena_fmt(rule->arena, "forward_%s", base);

@@ -2,7 +2,7 @@
  *
  * What the file itself says of shapes: the answer for classes without a rule and for Lambda, whose
  * code is never looked at, and a check on the rules for all others. */
-#include "planner/model/build.h"
+#include "planner/model/custom.h"
 
 static int by_output(const void *a, const void *b)
 {
@@ -58,11 +58,33 @@ static kp_shape adopt(const kp_rule *rule, kp_shape said)
     return said;
 }
 
-static kp_status emit_opaque(kp_rule *rule, kp_shape shape, kp_dtype dtype)
+/* What the layer keeps for the backward pass, if the user says it: bytes that something makes of the
+ * input and its output needs. Else *ret is the first input. */
+static kp_status emit_kept(kp_rule *rule, const kp_custom *custom, uint32_t *ret)
 {
-    kp_new_op op = {.op = KP_OP_OPAQUE, .in = rule->in, .n_in = rule->n_in, .out = shape,
-                    .has_dtype = true, .dtype = dtype};
-    uint32_t out;
+    *ret = rule->in[0];
+    if (!custom || !custom->has_kept || !custom->kept_bytes) return KP_OK;
+    kp_shape x = rule->x[0], kept = {.rank = 2, .per_sample = x.per_sample & 1, .dim = {x.dim[0]}};
+    kept.dim[1] = custom->kept_bytes;
+    kp_new_op op = {.op = KP_OP_REDUCE, .part = "kept", .in = rule->in, .n_in = rule->n_in,
+                    .out = kept, .has_dtype = true, .dtype = KP_INT8};
+    return kp_rule_op(rule, &op, ret);
+}
+
+/* One output. An op of which nothing is kept is a linear one. */
+static kp_status emit_output(kp_rule *rule, const kp_custom *custom, kp_shape shape, kp_dtype dtype)
+{
+    bool nothing = custom && custom->has_kept && !custom->kept_bytes;
+    uint32_t *in = KP_NEW(rule->arena, uint32_t, rule->n_in), out;
+    if (!in) return kp_nomem(rule->err);
+    memcpy(in, rule->in, rule->n_in * sizeof(*in));
+    KP_TRY(emit_kept(rule, rule->n_out ? NULL : custom, &in[0]));
+    kp_new_op op = {.op = nothing ? KP_OP_RESCALE : KP_OP_OPAQUE, .in = in, .n_in = rule->n_in,
+                    .out = shape, .has_dtype = true, .dtype = dtype};
+    if (!rule->n_out && rule->n_weights) {
+        op.weights[0] = rule->first_weight;
+        op.n_weights = 1;
+    }
     KP_TRY(kp_rule_op(rule, &op, &out));
     return kp_rule_out(rule, out);
 }
@@ -76,6 +98,11 @@ static uint32_t count_said(const kp_spec_layer *spec, uint32_t call)
         n++;
     bool gap = first + n < spec->n_said && spec->said[first + n].call == call;
     return gap ? 0 : n;
+}
+
+static bool is_lambda(const kp_spec_layer *spec)
+{
+    return !strcmp(spec->class_name, "Lambda");
 }
 
 /* Lambda may say its shape, without the batch. */
@@ -96,55 +123,117 @@ static bool lambda_shape(const kp_rule *rule, const kp_spec_layer *spec, kp_shap
     return true;
 }
 
+/* ---- refusals ---- */
+
+/* Layers that hand over to code which no file holds. */
+static bool is_portal(const char *class_name)
+{
+    static const char *const names[] = {"FlaxLayer", "JaxLayer", "TFSMLayer", "TorchModuleWrapper"};
+    for (size_t i = 0; i < KP_LEN(names); i++)
+        if (!strcmp(class_name, names[i])) return true;
+    return false;
+}
+
+static kp_status refuse(const kp_rule *rule, const kp_spec_layer *spec)
+{
+    bool lambda = is_lambda(spec);
+    if (lambda)
+        kp_fail(rule->err, KP_UNSUPPORTED, "a Lambda without 'output_shape' could make anything");
+    else if (is_portal(spec->class_name))
+        kp_fail(rule->err, KP_UNSUPPORTED, "'%s' runs code of another framework, which is in no file",
+                spec->class_name);
+    else
+        kp_fail(rule->err, KP_UNSUPPORTED, "class '%.60s' is not known, and nothing in the file says "
+                "what it makes", spec->class_name);
+    kp_hint(rule->err, "say it in a file for --layers: {\"%.60s\": {\"output_shape\": \"same\", "
+            "\"params\": 0}}, where a shape may stand as [null, 64]",
+            lambda ? spec->name : spec->class_name);
+    return KP_UNSUPPORTED;
+}
+
+/* ---- outputs: the user's word, the file's, the configuration's ---- */
+
+static kp_dtype dtype_of(const kp_rule *rule, const kp_spec_layer *spec, uint32_t call, uint32_t i)
+{
+    const kp_said *said = kp_spec_said(spec, call, i);
+    return said ? said->dtype : rule->compute;
+}
+
+static kp_status run_custom(kp_rule *rule, const kp_spec_layer *spec, const kp_custom *custom,
+                            uint32_t call)
+{
+    if (custom->same) return emit_output(rule, custom, rule->x[0], dtype_of(rule, spec, call, 0));
+    for (uint32_t i = 0; i < custom->n_shapes; i++)
+        KP_TRY(emit_output(rule, custom, adopt(rule, custom->shapes[i]),
+                           dtype_of(rule, spec, call, i)));
+    return KP_OK;
+}
+
+static kp_status run_said(kp_rule *rule, const kp_spec_layer *spec, const kp_custom *custom,
+                          uint32_t call, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        const kp_said *said = kp_spec_said(spec, call, i);
+        KP_TRY(emit_output(rule, custom, adopt(rule, said->shape), said->dtype));
+    }
+    return KP_OK;
+}
+
 /* Keras 3 leaves the shape of a last Lambda out when it is the input's. */
 static bool is_keras_3(const kp_spec_layer *spec)
 {
     return json_object_get(spec->json, "module") != NULL;
 }
 
-static kp_status run_lambda(kp_rule *rule, const kp_spec_layer *spec)
+static kp_status run_lambda(kp_rule *rule, const kp_spec_layer *spec, const kp_custom *custom)
 {
     kp_shape shape;
-    if (lambda_shape(rule, spec, &shape)) return emit_opaque(rule, shape, rule->compute);
-    if (!is_keras_3(spec)) {
-        kp_fail(rule->err, KP_UNSUPPORTED, "a Lambda without 'output_shape' could make anything");
-        kp_hint(rule->err, "give the Lambda an output_shape, or replace it by built-in layers");
-        return KP_UNSUPPORTED;
-    }
+    if (lambda_shape(rule, spec, &shape)) return emit_output(rule, custom, shape, rule->compute);
+    if (!is_keras_3(spec)) return refuse(rule, spec);
     KP_TRY(kp_rule_warn(rule, "assumed-shape", "the Lambda does not say its output shape: taken to "
                         "be its input's, %s", kp_shape_text(rule->x[0], 0).s));
-    return emit_opaque(rule, rule->x[0], rule->compute);
+    return emit_output(rule, custom, rule->x[0], rule->compute);
 }
 
-static kp_status warn_unknown(kp_rule *rule, const kp_spec_layer *spec, bool lambda)
+/* ---- what was assumed ---- */
+
+static kp_status warn_unknown(kp_rule *rule, const kp_spec_layer *spec, const kp_custom *custom)
 {
     if (!rule->first) return KP_OK;
+    if (custom) {
+        rule->build->low_confidence = rule->build->low_confidence || !custom->has_params;
+        return kp_rule_warn(rule, "layers-entry", "counted as --layers says: %s, %s",
+                            custom->has_params ? "its parameters" : "no parameters",
+                            custom->has_kept ? "what it keeps for the backward pass"
+                                             : "its input kept for the backward pass");
+    }
     rule->build->low_confidence = true;
-    if (lambda)
+    if (is_lambda(spec))
         return kp_rule_warn(rule, "lambda", "the code of a Lambda is not looked at: its output is "
                             "counted, what it computes inside is not");
     return kp_rule_warn(rule, "unknown-layer", "class '%s' is not known: its output is counted as "
-                        "the file gives it, its weights and inner values are not",
-                        spec->class_name);
+                        "the file gives it, its weights and inner values are not; --layers can say "
+                        "them", spec->class_name);
 }
 
 static kp_status run_unknown(kp_rule *rule, const kp_spec_layer *spec, uint32_t call)
 {
-    bool lambda = !strcmp(spec->class_name, "Lambda");
+    const kp_custom *custom = kp_customs_find(rule->build, spec);
     uint32_t n = count_said(spec, call);
     if (!rule->n_in) return kp_fail(rule->err, KP_INPUT, "it is called without an input");
-    for (uint32_t i = 0; i < n; i++) {
-        const kp_said *said = kp_spec_said(spec, call, i);
-        KP_TRY(emit_opaque(rule, adopt(rule, said->shape), said->dtype));
-    }
-    if (!n && lambda) KP_TRY(run_lambda(rule, spec));
-    if (!n && !lambda) {
-        kp_fail(rule->err, KP_UNSUPPORTED, "class '%.60s' is not known", spec->class_name);
-        kp_hint(rule->err, "its output shape is not in the file either: export a Keras 3 Functional "
-                           "model, whose file has shapes, or replace the layer by built-in ones");
-        return KP_UNSUPPORTED;
-    }
-    return warn_unknown(rule, spec, lambda);
+    rule->first_weight = rule->cursor;
+    if (custom && custom->params)
+        KP_TRY(kp_rule_weight(rule, "weights", KP_ROLE_KERNEL, kp_dims(1, &custom->params), true));
+    rule->n_weights = rule->cursor - rule->first_weight;
+    if (custom && (custom->same || custom->n_shapes))
+        KP_TRY(run_custom(rule, spec, custom, call));
+    else if (n)
+        KP_TRY(run_said(rule, spec, custom, call, n));
+    else if (is_lambda(spec))
+        KP_TRY(run_lambda(rule, spec, custom));
+    else
+        return refuse(rule, spec);
+    return warn_unknown(rule, spec, custom);
 }
 
 kp_status kp_rule_run_or_adopt(kp_rule *rule, const kp_spec_layer *spec, uint32_t call)
