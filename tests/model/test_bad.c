@@ -80,7 +80,7 @@ static const struct {
     {ONE("Conv2D", "'filters':4,'kernel_size':3,'padding':'both'"), KP_INPUT, "layer 'd'", "'padding' is 'both'"},
     {ONE("Conv2D", "'filters':4,'kernel_size':3,'data_format':1"), KP_INPUT, "layer 'd'", "'data_format' is an integer"},
     {ONE("BatchNormalization", "'axis':5"), KP_INPUT, "layer 'd'", "axis 5 is none of a tensor with 2 axes"},
-    {ONE("Bidirectional", "'layer':{'class_name':'Own','config':{'name':'o'}}"), KP_UNSUPPORTED, "layer 'd'", "inner layer 'o' has an unknown class 'Own'"},
+    {ONE("Bidirectional", "'layer':{'class_name':'Own','config':{'name':'o'}}"), KP_UNSUPPORTED, "inner layer 'forward_o'", "class 'Own' is not known"},
     {ONE("Bidirectional", "'layer':7"), KP_INPUT, "layer 'd'", "layer 0 is no object"},
     {ONE("Bidirectional", "'merge_mode':'max','layer':{'class_name':'LSTM','config':{'units':4}}"), KP_INPUT, "layer 'd'", "'merge_mode' is 'max'"},
     {ONE("EinsumDense", "'equation':'ab->b','output_shape':[4]"), KP_INPUT, "layer 'd'", "no product of two terms"},
