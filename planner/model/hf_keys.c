@@ -3,7 +3,6 @@
  * Numbers, switches and texts of a flat configuration. Several families call one size by different
  * names; Megatron's arguments come with dashes or underscores, and numbers often as texts. */
 #include "planner/model/hf.h"
-#include <errno.h>
 #include <math.h>
 
 enum { KEY_MAX = 80 };
@@ -55,9 +54,8 @@ static bool number_of(const kp_hf_keys *keys, const json_t *json, double *ret)
     }
     if (!keys->loose || !json_is_string(json) || !*json_string_value(json)) return false;
     char *end;
-    errno = 0;
     *ret = strtod(json_string_value(json), &end);
-    return !*end && !errno && isfinite(*ret);
+    return !*end && isfinite(*ret);
 }
 
 kp_status kp_hf_int(const kp_hf_keys *keys, const char *names, int64_t min, int64_t fallback,
