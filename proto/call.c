@@ -15,6 +15,7 @@
 typedef struct call {
     kp_link *link;
     const char *id;
+    bool named; /* by the caller, who can repeat it */
     double timeout_s, deadline_s;
     kp_wire_type type, reply_type;
 } call;
@@ -57,7 +58,10 @@ static kp_status unknown(const call *c, kp_status status, kp_err *err)
     else
         kp_fail(err, KP_RETRY, "'%s' did not answer within %s", server,
                 kp_seconds_text(c->timeout_s).s);
-    kp_hint(err, "whether it was done is not known: repeat it with --request-id %s", c->id);
+    if (c->named)
+        kp_hint(err, "whether it was done is not known: repeat it with --request-id %s", c->id);
+    else
+        kp_hint(err, "try again, or give it more time with --timeout");
     return KP_RETRY;
 }
 
@@ -107,6 +111,7 @@ kp_status kp_link_call(const char *endpoint, double timeout_s, const char *id, k
     char fresh[48];
     if (!id) kp_random_id("rq_", fresh);
     call c = {.id = id ? id : fresh,
+              .named = id != NULL,
               .timeout_s = timeout_s,
               .deadline_s = kp_now_s() + timeout_s,
               .type = type,

@@ -95,7 +95,7 @@ kp_status kp_link_guard(kp_link *link, uint64_t limit_bytes, bool *ret_closed, k
 /* One request and its reply over a fresh connection: connects, sends, waits; PROGRESS frames go to
  * `progress` (may be NULL). An ERROR reply becomes its status; its refusal, if any, goes to
  * *ret_refusal (may be NULL). KP_UNREACHABLE, KP_RETRY (no answer within timeout_s: the outcome is
- * unknown, repeat with the same id). */
+ * unknown, repeat with the same id). id NULL: for what changes nothing and needs no repeating. */
 typedef void kp_on_progress(void *arg, const kp_wire_progress *progress);
 kp_status kp_link_call(const char *endpoint, double timeout_s, const char *id, kp_wire_type type,
                        const void *request, kp_wire_type reply_type, kp_arena *arena,

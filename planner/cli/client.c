@@ -46,13 +46,20 @@ static void on_progress(void *arg, const kp_wire_progress *progress)
     kp_progress_show(arg, progress->text, progress->done, counted ? progress->total : 0);
 }
 
-kp_status kp_cli_call(kp_cli *cli, kp_wire_type type, const void *request,
-                      kp_wire_type reply_type, void **ret_reply, kp_err *err)
+/* What only looks is asked anew: its commands take no --request-id. */
+static bool only_looks(kp_wire_type type, const void *request)
+{
+    if (type != KP_WIRE_PLAN_REQUEST) return type == KP_WIRE_GET;
+    return !((const kp_wire_plan_request *)request)->reserve;
+}
+
+kp_status kp_cli_call(kp_cli *cli, kp_wire_type type, const void *request, kp_wire_type reply_type,
+                      void **ret_reply, kp_err *err)
 {
     char fresh[48];
     const char *id = cli->values.request_id;
     double timeout_s = isnan(cli->values.timeout_s) ? TIMEOUT_S : cli->values.timeout_s;
-    if (!id) {
+    if (!id && !only_looks(type, request)) {
         kp_random_id("rq_", fresh);
         id = fresh;
     }
@@ -61,8 +68,10 @@ kp_status kp_cli_call(kp_cli *cli, kp_wire_type type, const void *request,
         kp_link_call(kp_cli_server(cli), timeout_s, id, type, request, reply_type, &cli->arena,
                      ret_reply, &cli->refusal, on_progress, &progress, err);
     kp_progress_end(&progress);
-    if (status == KP_RETRY && !err->hint[0])
-        kp_hint(err, "the outcome is not known; ask again with --request-id %s", id);
+    if (status == KP_RETRY && !err->hint[0] && id)
+        kp_hint(err, "ask again with --request-id %s, then nothing is done twice", id);
+    else if (status == KP_RETRY && !err->hint[0])
+        kp_hint(err, "try again, or give it more time with --timeout");
     if (status == KP_UNREACHABLE && !err->hint[0])
         kp_hint(err, "start it with 'kpland', or name another with --server or KPLAN_SERVER");
     return status;

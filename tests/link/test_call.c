@@ -127,7 +127,7 @@ static void on_progress(void *arg, const kp_wire_progress *at)
     if (!strcmp(at->text, "searching") && at->total == 3) ((outcome *)arg)->progress += at->done;
 }
 
-static void call(manner how, double timeout_s, outcome *ret)
+static void call(manner how, double timeout_s, const char *id, outcome *ret)
 {
     server s = {.manner = how, .zmq = zmq_ctx_new()};
     *ret = (outcome){.status = KP_OK};
@@ -138,7 +138,7 @@ static void call(manner how, double timeout_s, outcome *ret)
     cr_assert(pthread_create(&s.thread, NULL, server_main, &s) == 0);
     const kp_wire_get get = {.what = "nodes"};
     void *reply = NULL;
-    ret->status = kp_link_call(s.endpoint, timeout_s, "rq_test", KP_WIRE_GET, &get, KP_WIRE_NODES,
+    ret->status = kp_link_call(s.endpoint, timeout_s, id, KP_WIRE_GET, &get, KP_WIRE_NODES,
                                &ret->arena, &reply, &ret->refusal, on_progress, ret, &ret->err);
     ret->nodes = reply;
     pthread_join(s.thread, NULL);
@@ -153,20 +153,21 @@ Test(call, what_comes_back)
         double timeout_s;
         kp_status status;
         uint64_t progress;
-        const char *says, *hint;
+        const char *says, *hint, *id;
     } rows[] = {
-        {ANSWER, 10, KP_OK, 0, NULL, NULL},
-        {PROGRESS_THEN_ANSWER, 10, KP_OK, 6, NULL, NULL},
-        {REFUSE, 10, KP_INFEASIBLE, 0, "no plan fits", "try more"},
-        {SILENT, 0.3, KP_RETRY, 0, "did not answer within", "--request-id rq_test"},
-        {HANG_UP, 60, KP_RETRY, 0, "closed the connection", "--request-id rq_test"},
-        {WRONG_TYPE, 10, KP_INTERNAL, 0, "answered GET with LEASES", NULL},
-        {OTHERS_ANSWER, 0.3, KP_RETRY, 0, "did not answer within", NULL},
-        {OLD_MAJOR, 0.3, KP_UNSUPPORTED, 0, "version 9", "same release"},
+        {ANSWER, 10, KP_OK, 0, NULL, NULL, "rq_test"},
+        {PROGRESS_THEN_ANSWER, 10, KP_OK, 6, NULL, NULL, "rq_test"},
+        {REFUSE, 10, KP_INFEASIBLE, 0, "no plan fits", "try more", "rq_test"},
+        {SILENT, 0.3, KP_RETRY, 0, "did not answer within", "--request-id rq_test", "rq_test"},
+        {SILENT, 0.3, KP_RETRY, 0, "did not answer within", "try again", NULL},
+        {HANG_UP, 60, KP_RETRY, 0, "closed the connection", "--request-id rq_test", "rq_test"},
+        {WRONG_TYPE, 10, KP_INTERNAL, 0, "answered GET with LEASES", NULL, "rq_test"},
+        {OTHERS_ANSWER, 0.3, KP_RETRY, 0, "did not answer within", NULL, "rq_test"},
+        {OLD_MAJOR, 0.3, KP_UNSUPPORTED, 0, "version 9", "same release", "rq_test"},
     };
     for (size_t i = 0; i < KP_LEN(rows); i++) {
         outcome got;
-        call(rows[i].how, rows[i].timeout_s, &got);
+        call(rows[i].how, rows[i].timeout_s, rows[i].id, &got);
         cr_expect(got.status == rows[i].status, "row %zu: %d %s", i, got.status, got.err.msg);
         cr_expect(got.progress == rows[i].progress, "row %zu: %d", i, (int)got.progress);
         if (rows[i].says)
