@@ -105,7 +105,8 @@ static bool change_batch(variant *v, unsigned size)
     return true;
 }
 
-/* Twice the nodes each time, all like those that are there. */
+/* Twice the nodes each time, all like those that are there. No option: --nodes only takes a part of
+ * what there is. */
 static bool change_nodes(variant *v, unsigned size)
 {
     uint32_t times = 1u << size, n = v->cluster.n_slots;
@@ -119,7 +120,7 @@ static bool change_nodes(variant *v, unsigned size)
     v->cluster.slots = slots;
     v->cluster.n_slots = n * times;
     v->cluster.n_nodes *= times;
-    v->text = kp_arena_fmt(v->arena, "--nodes %" PRIu32, v->cluster.n_nodes);
+    v->text = kp_arena_fmt(v->arena, "%" PRIu32 " such nodes", v->cluster.n_nodes);
     return true;
 }
 

@@ -312,6 +312,8 @@ Test(search, refusal)
     cr_assert(s.refusal.n_changes >= 2);
     cr_expect_str_eq(s.refusal.changes[0].change, "--micro-batch 1");
     cr_expect(s.refusal.changes[0].fits && s.refusal.changes[0].peak_bytes < b->usable_bytes);
+    for (uint32_t i = 0; i < s.refusal.n_changes; i++)
+        cr_expect(strncmp(s.refusal.changes[i].change, "--nodes", 7), "an option that would ask for more than there is");
     for (uint32_t i = 1; i < s.refusal.n_changes; i++)
         cr_expect(s.refusal.changes[i - 1].fits >= s.refusal.changes[i].fits, "those that fit come first");
     s.options.micro_batch = 1;
