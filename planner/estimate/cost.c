@@ -235,7 +235,8 @@ static kp_part whole_part(const kp_graph *graph, const kp_training *training,
     return part;
 }
 
-static const kp_device *slowest(const kp_cluster *cluster)
+/* The card with the fastest links: its communicators take most. */
+static const kp_device *best_linked(const kp_cluster *cluster)
 {
     const kp_device *device = &cluster->slots[0].device;
     for (uint32_t i = 1; i < cluster->n_slots; i++)
@@ -258,7 +259,7 @@ static kp_status fill(costing *c, const kp_tape *tape)
     KP_TRY(crossings(c, &t.keep));
     unit_times(c, &t.keep, &rates);
     unit_updates(c, &t);
-    kp_outside o = kp_outside_of(tape, t.profile, slowest(c->cluster));
+    kp_outside o = kp_outside_of(tape, t.profile, best_linked(c->cluster));
     c->out->outside_bytes = kp_categories_sum(&o.high);
     c->out->error = t.profile->error_high;
     c->out->waste = t.profile->waste_high;

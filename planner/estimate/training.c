@@ -300,7 +300,10 @@ static kp_status resolve_rest(resolver *r)
                       "the file's compile_config (--grad-accum)"));
     t->samples = o->samples;
     t->data = o->data;
-    return KP_OK;
+    if (t->data != KP_DATA_RAM || t->samples != UINT64_MAX) return KP_OK;
+    kp_fail(r->err, KP_USAGE, "--data ram: how many samples lie in memory is not known");
+    kp_hint(r->err, "say it with --samples N");
+    return KP_USAGE;
 }
 
 kp_status kp_training_resolve(const kp_graph *graph, const kp_options *options, kp_arena *arena,

@@ -17,6 +17,8 @@ static void apply(kp_options *o, const kp_options *set)
     if (set->loss) o->loss = set->loss;
     if (set->framework) o->framework = set->framework;
     if (set->grad_accum) o->grad_accum = set->grad_accum - 1;
+    if (set->samples) o->samples = set->samples;
+    if (set->data) o->data = set->data;
 }
 
 #define IN_4D                                                                                      \
@@ -45,6 +47,8 @@ static const row rows[] = {
     {"models/lstm.json", {.framework = KP_FW_KERAS_TF}, KP_OK, "rnn", "loop", NULL},
     {"models/dense.json", {.batch = 1}, KP_USAGE, NULL, NULL, "a batch of 0"},
     {"models/dense.json", {.grad_accum = 1}, KP_USAGE, NULL, NULL, "0 gradient accumulation steps"},
+    {"models/dense.json", {.data = KP_DATA_RAM}, KP_USAGE, NULL, NULL, "--data ram: how many"},
+    {"models/dense.json", {.data = KP_DATA_RAM, .samples = 9}, KP_OK, "batch", "32", NULL},
     {"models/dense.json", {.optimizer = "adamm"}, KP_USAGE, NULL, NULL, "'adamm' is no optimizer"},
     {"models/dense.json", {.optimizer = "adamm"}, KP_USAGE, NULL, NULL, "did you mean 'adam'?"},
     {"models/dense.json", {.optimizer = "x"}, KP_USAGE, NULL, NULL, "known are sgd"},
