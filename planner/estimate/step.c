@@ -61,8 +61,8 @@ double kp_costs_cross_s(const kp_costs *c, uint32_t border, const kp_cluster *cl
 }
 
 /* Gradients are summed over the dp group while the last backward pass runs. ZeRO 1 and 2 scatter
- * sums and gather weights; ZeRO 3 gathers weights twice and scatters gradients every micro-batch.
- */
+ * sums and gather weights; ZeRO 2, which keeps its share of the sums only, scatters every
+ * micro-batch's; ZeRO 3 gathers weights twice and scatters gradients every micro-batch. */
 static double sync_s(const kp_costs *c, uint32_t from, uint32_t to, const kp_strategy *s,
                      const kp_cluster *cluster)
 {
@@ -77,7 +77,8 @@ static double sync_s(const kp_costs *c, uint32_t from, uint32_t to, const kp_str
                      scatter + 2 * gather - HIDING * kp_costs_stage_s(c, from, to)) +
                 CONTENTION * kp_costs_stage_s(c, from, to));
     double d = s->zero ? scatter : kp_coll_time_s(KP_COLL_ALL_REDUCE, s->dp, s->tp, bytes, cluster);
-    return fmax(EXPOSED_LEAST * d, d - HIDING * backward) + (s->zero ? gather : 0);
+    double exposed = fmax(EXPOSED_LEAST * d, d - HIDING * backward);
+    return exposed * (s->zero == 2 ? s->micro_batches : 1) + (s->zero ? gather : 0);
 }
 
 void kp_costs_tail_s(const kp_costs *c, uint32_t from, uint32_t to, const kp_strategy *strategy,

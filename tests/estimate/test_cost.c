@@ -225,6 +225,31 @@ Test(cost, parts_of_a_step)
     }
 }
 
+/* Who keeps only a share of the summed gradients sums them after every micro-batch. */
+Test(cost, zero_2_scatters_each_micro_batch)
+{
+    fixture f;
+    kp_err err = {0};
+    kp_costs costs;
+    double sync[2][2], update;
+    fixture_init(&f);
+    fixture_load(&f, "models/dense.json");
+    kp_cluster cluster = cluster_of(&f, "2x8xH100-80G");
+    for (uint32_t zero = 1; zero <= 2; zero++)
+        for (uint32_t m = 1; m <= 4; m += 3) {
+            kp_strategy s = kp_part_whole(f.graph, &f.training).strategy;
+            s.dp = 16;
+            s.zero = zero;
+            s.micro_batch = 2;
+            s.micro_batches = m;
+            cr_assert_eq(kp_costs_make(f.graph, &f.training, &s, NULL, &cluster, &f.arena, &costs, &err), KP_OK);
+            kp_costs_tail_s(&costs, 0, costs.n_units, &s, &cluster, &sync[zero - 1][m > 1], &update);
+        }
+    cr_expect(sync[0][0] == sync[0][1] && sync[0][0] == sync[1][0], "%g %g %g", sync[0][0], sync[0][1], sync[1][0]);
+    cr_expect(sync[1][1] > 1.2 * sync[1][0], "%g %g", sync[1][1], sync[1][0]);
+    fixture_free(&f);
+}
+
 /* More work takes longer, a faster card less. */
 Test(cost, order)
 {
