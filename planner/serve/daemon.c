@@ -291,6 +291,7 @@ kp_status kp_daemon_run(const kp_daemon_config *config, kp_err *err)
     if (!d) return kp_nomem(err);
     d->config = config;
     d->signal_fd = -1;
+    d->started_s = kp_now_s();
     d->forgot_s = d->noted_s = -INFINITY; /* the clock may have begun a moment ago */
     atomic_init(&d->quit, false);
     kp_status status = daemon_open(d, err);

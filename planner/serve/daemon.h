@@ -46,7 +46,7 @@ typedef struct kp_daemon {
     bool searching;      /* a job is at the search thread */
     uint32_t store_jobs; /* at the store thread */
     kp_request *spare;   /* receives the next frame */
-    double noted_s, forgot_s, probed_s, bad_told_s;
+    double started_s, noted_s, forgot_s, probed_s, bad_told_s;
     uint64_t bad_told;
     struct {
         kp_peer peer;

@@ -24,6 +24,7 @@ typedef enum kp_stage {
     KP_STAGE_QUEUE, /* for the search thread */
     KP_STAGE_SEARCH,
     KP_STAGE_COMMIT,
+    KP_STAGE_REJOIN, /* after a restart: for the agents of its plan */
     KP_STAGE_VERIFY,
     KP_STAGE_FINISH,
     KP_STAGE_READ, /* or change a lease */
@@ -88,6 +89,8 @@ void kp_request_replay(kp_daemon *d, kp_request *r, const kp_job_find *find);
 void kp_submit_start(kp_daemon *d, kp_request *r);
 void kp_submit_job(kp_daemon *d, kp_request *r, kp_job *job);
 void kp_submit_next(kp_daemon *d); /* gives the search thread its next job */
+/* A request in KP_STAGE_REJOIN: verifies once its agents are there, or could have been. */
+void kp_submit_rejoin(kp_daemon *d, kp_request *r, double now_s);
 
 /* ---- verify.c ---- */
 void kp_verify_start(kp_daemon *d, kp_request *r); /* VERIFY_REQUEST */

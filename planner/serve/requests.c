@@ -32,6 +32,7 @@ static const char *const stage_texts[] = {
     [KP_STAGE_QUEUE] = "waiting for other searches",
     [KP_STAGE_SEARCH] = "searching",
     [KP_STAGE_COMMIT] = "committing",
+    [KP_STAGE_REJOIN] = "waiting for agents",
     [KP_STAGE_VERIFY] = "verifying",
     [KP_STAGE_FINISH] = "committing",
     [KP_STAGE_READ] = "reading",
@@ -300,7 +301,9 @@ static void tick_one(kp_daemon *d, kp_request *r, double now_s, bool probe)
 {
     progress(d, r, now_s);
     if (r->stage == KP_STAGE_VERIFY) kp_verify_tick(d, r, now_s, probe);
-    bool waits = r->stage == KP_STAGE_QUEUE || r->stage == KP_STAGE_FIND;
+    if (r->stage == KP_STAGE_REJOIN) kp_submit_rejoin(d, r, now_s);
+    bool waits =
+        r->stage == KP_STAGE_QUEUE || r->stage == KP_STAGE_FIND || r->stage == KP_STAGE_REJOIN;
     if (waits && now_s > r->deadline_s - kp_request_margin_s(r)) {
         kp_fail(&r->err, KP_RETRY, "the deadline passed while the request was waiting");
         kp_request_refuse(d, r, &r->err, NULL);

@@ -10,6 +10,7 @@
 
 #define SEARCH_S_MAX 120.0
 #define LEASE_ID_LEN 19
+#define REJOIN_S     8.0 /* agents try to connect at least every 5 s */
 #define LEASE_S_MIN  1.0
 #define LEASE_S_MAX  (30 * 86400.0)
 
@@ -264,7 +265,17 @@ static void resume(kp_daemon *d, kp_request *r, const kp_job_find *find)
     }
     r->stored = true;
     if (r->plan.lease) snprintf(r->lease_id, sizeof(r->lease_id), "%s", r->plan.lease->id);
-    kp_verify_run(d, r, false);
+    r->stage = KP_STAGE_REJOIN;
+    kp_submit_rejoin(d, r, kp_now_s());
+}
+
+/* Right after a restart agents are missing that are well: a verdict then would cost the lease. */
+void kp_submit_rejoin(kp_daemon *d, kp_request *r, double now_s)
+{
+    bool all = true;
+    for (uint32_t i = 0; i < r->plan.n_ranks && all; i++)
+        all = kp_fleet_ready(&d->fleet, r->plan.ranks[i].node);
+    if (all || now_s - d->started_s > REJOIN_S) kp_verify_run(d, r, false);
 }
 
 static void found(kp_daemon *d, kp_request *r, kp_job *job)
