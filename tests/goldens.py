@@ -36,6 +36,7 @@ TOLD = {
         (CLASS, {"AttentionLayer": {"params": 296}}),
     "corpus/tmp122-arrhythmia__transformer_model.keraszip.json":
         (CLASS, {"TransformerBlock": {"params": 19040}}),
+    "archives/tmp122-arrhythmia__transformer_model.keras": (CLASS, {"TransformerBlock": {"params": 19040}}),
     "layers/g_registered_custom_layer.json": (CLASS, {"Scale": {"params": 8}}),
 }
 

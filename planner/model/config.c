@@ -276,6 +276,13 @@ static kp_status read_layers(const reading *r)
     return add_inner(r, items, (uint32_t)n);
 }
 
+/* The rule reads it. */
+static kp_status read_json(const reading *r)
+{
+    *(json_t **)r->at = r->json;
+    return KP_OK;
+}
+
 static kp_status (*const readers[KP_CFG_TYPE_COUNT])(const reading *) = {
     [KP_CFG_INT] = read_int,           [KP_CFG_BOOL] = read_bool,
     [KP_CFG_NUM] = read_num,           [KP_CFG_TEXT] = read_text,
@@ -285,7 +292,7 @@ static kp_status (*const readers[KP_CFG_TYPE_COUNT])(const reading *) = {
     [KP_CFG_FORMAT] = read_format,     [KP_CFG_INTS] = read_ints,
     [KP_CFG_GIVEN] = read_given,       [KP_CFG_COUNT_OF] = read_count_of,
     [KP_CFG_MERGE] = read_merge,       [KP_CFG_LAYER] = read_layer,
-    [KP_CFG_LAYERS] = read_layers,
+    [KP_CFG_LAYERS] = read_layers,     [KP_CFG_JSON] = read_json,
 };
 
 /* What a field is when the file does not say. */

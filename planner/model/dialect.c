@@ -43,5 +43,6 @@ kp_status kp_dialect_read(kp_reader *reader, json_t *json, kp_dialect *ret)
                         .config = json_object_get(json, "config"), .foreign = is_foreign(json)};
     KP_TRY(kp_neighbour_layer(reader, ret));
     KP_TRY(kp_keras_1_layer(reader, ret));
+    KP_TRY(kp_keras_2_layer(reader, ret));
     return KP_OK;
 }

@@ -132,12 +132,19 @@ static kp_status new_call(taking *t, json_t *json, kp_spec_call *call)
     return take_kwargs(t, call->kwargs, false);
 }
 
+/* ["_CONSTANT_VALUE", -1, value, {kwargs}]: the first argument is no tensor. */
+static bool is_constant(json_t *json)
+{
+    const char *name = json_string_value(json_array_get(json, 0));
+    return name && !strcmp(name, "_CONSTANT_VALUE");
+}
+
 /* Entries of the old form; kwargs repeat in every entry, so those of the first count. */
 static kp_status old_entries(taking *t, json_t *json, kp_spec_call *call, unsigned depth)
 {
     if (!json_is_array(json)) return KP_OK;
-    if (is_triple(json)) {
-        if (json_integer_value(json_array_get(json, 1)) >= 0) KP_TRY(add_triple(t, json));
+    if (is_triple(json) || is_constant(json)) {
+        if (!is_constant(json)) KP_TRY(add_triple(t, json));
         json_t *kwargs = json_array_get(json, 3);
         if (!call->kwargs && json_is_object(kwargs)) call->kwargs = kwargs;
         return KP_OK;

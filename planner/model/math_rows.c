@@ -11,6 +11,9 @@
 SCHEMA(cfg_axis, MAY(INTS, axis, "axis", NAN));
 SCHEMA(cfg_axes, MAY(INTS, axis, "axes", NAN));
 SCHEMA(cfg_cast, NEED(TEXT, text, "dtype"));
+SCHEMA(cfg_blocks, NEED(INT, count, "block_size"), MAY(FORMAT, channels_first, "data_format", 0));
+SCHEMA(cfg_getitem, MAY(JSON, key, "key", 0));
+SCHEMA(cfg_matmul, MAY(BOOL, transpose_a, "transpose_a", 0), MAY(BOOL, transpose_b, "transpose_b", 0));
 SCHEMA(cfg_newshape, NEED(INTS, dims, "newshape"));
 SCHEMA(cfg_pad_width, NEED(PAIRS, dims, "pad_width"));
 SCHEMA(cfg_reduce, MAY(INTS, axis, "axis", NAN), MAY(BOOL, keepdims, "keepdims", 0));
@@ -45,6 +48,7 @@ const kp_layer_row kp_math_rows[] = {
     {"Concatenate", 0, 0, 1, ANY, &cfg_axis, kp_shape_concat, NULL, kp_lower_concat},
     UNARY("Cos"),
     UNARY("Cosh"),
+    {"DepthToSpace", 2, 0, 1, 1, &cfg_blocks, kp_shape_blocks, NULL, kp_lower_blocks},
     BINARY("Divide", MUL),
     FUNCTION("Elu", ELU),
     COMPARE("Equal"),
@@ -56,7 +60,7 @@ const kp_layer_row kp_math_rows[] = {
     UNARY("Floor"),
     BINARY("FloorDivide", MATH),
     FUNCTION("Gelu", GELU),
-    {"GetItem", 0, OP(PAD), 1, 1, NULL, kp_shape_getitem, NULL, kp_lower_same},
+    {"GetItem", 0, OP(PAD), 1, 1, &cfg_getitem, kp_shape_getitem, NULL, kp_lower_same},
     COMPARE("Greater"),
     COMPARE("GreaterEqual"),
     FUNCTION("HardSigmoid", HARD_SIGMOID),
@@ -74,7 +78,7 @@ const kp_layer_row kp_math_rows[] = {
     COMPARE("LogicalAnd"),
     COMPARE("LogicalNot"),
     COMPARE("LogicalOr"),
-    {"Matmul", 0, 0, 2, 2, NULL, kp_shape_matmul, NULL, kp_lower_matmul},
+    {"Matmul", 0, 0, 2, 2, &cfg_matmul, kp_shape_matmul, NULL, kp_lower_matmul},
     REDUCE("Max"),
     BINARY("Maximum", MAXMIN),
     REDUCE("Mean"),
@@ -104,6 +108,7 @@ const kp_layer_row kp_math_rows[] = {
     FUNCTION("Softmax", SOFTMAX),
     FUNCTION("Softplus", SOFTPLUS),
     FUNCTION("Softsign", SOFTSIGN),
+    {"SpaceToDepth", 2, 1, 1, 1, &cfg_blocks, kp_shape_blocks, NULL, kp_lower_blocks},
     {"Split", 0, 0, 1, 1, &cfg_split, kp_shape_split, NULL, kp_lower_split},
     UNARY("Sqrt"),
     UNARY("Square"),

@@ -49,6 +49,8 @@ struct kp_layer_cfg {
     kp_shape batch_shape;   /* InputLayer: rank 0 if it says none */
     uint64_t fixed_batch;
     const char *text, *bias_axes; /* equation, score_mode, output_mode; EinsumDense's bias_axes */
+    bool transpose_a, transpose_b;
+    json_t *key;            /* of x[key] where it is no argument of the call */
     kp_spec_layer *inner;   /* wrappers: layer, backward layer; cells */
     uint32_t n_inner;
     const struct kp_hf_attn *attn;   /* transformers described by sizes (hf.h) */
@@ -60,7 +62,7 @@ typedef enum kp_cfg_type {
     KP_CFG_INT, KP_CFG_BOOL, KP_CFG_NUM, KP_CFG_TEXT, KP_CFG_ACTIVATION, KP_CFG_WINDOW,
     KP_CFG_PADS, KP_CFG_PAIRS, KP_CFG_PADDING, KP_CFG_FORMAT, KP_CFG_INTS, KP_CFG_GIVEN,
     KP_CFG_COUNT_OF,
-    KP_CFG_MERGE, KP_CFG_LAYER, KP_CFG_LAYERS, KP_CFG_TYPE_COUNT
+    KP_CFG_MERGE, KP_CFG_LAYER, KP_CFG_LAYERS, KP_CFG_JSON, KP_CFG_TYPE_COUNT
 } kp_cfg_type;
 
 /* One key of a configuration. */

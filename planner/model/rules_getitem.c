@@ -105,7 +105,8 @@ static kp_status apply(const kp_rule *rule, json_t *item, unsigned spare, unsign
 
 kp_status kp_shape_getitem(kp_rule *rule)
 {
-    json_t *key = rule->call ? json_array_get(rule->call->args, 1) : NULL;
+    json_t *key = rule->cfg->key;
+    if (!key && rule->call) key = json_array_get(rule->call->args, 1);
     kp_shape x = rule->x[0], y = {0};
     unsigned taken, at = 0;
     if (!key || !consumed(key, &taken))

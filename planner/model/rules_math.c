@@ -59,10 +59,22 @@ kp_status kp_lower_reduce(kp_rule *rule)
 
 /* ---- products ---- */
 
+/* An operand as the product sees it. */
+static kp_shape operand(const kp_rule *rule, uint32_t i, bool transpose)
+{
+    kp_shape x = rule->x[i];
+    if (!transpose || x.rank < 2) return x;
+    int64_t last = x.dim[x.rank - 1];
+    x.dim[x.rank - 1] = x.dim[x.rank - 2];
+    x.dim[x.rank - 2] = last;
+    return x;
+}
+
 /* (..., M, K) times (..., K, N); what stands in front is broadcast. */
 kp_status kp_shape_matmul(kp_rule *rule)
 {
-    kp_shape a = rule->x[0], b = rule->x[1];
+    kp_shape a = operand(rule, 0, rule->cfg->transpose_a);
+    kp_shape b = operand(rule, 1, rule->cfg->transpose_b);
     if (a.rank < 2 || b.rank < 2)
         return kp_fail(rule->err, KP_INPUT, "it takes operands with 2 or more axes, got %s and %s",
                        kp_shape_text(a, 0).s, kp_shape_text(b, 0).s);
@@ -84,7 +96,7 @@ kp_status kp_shape_matmul(kp_rule *rule)
 kp_status kp_lower_matmul(kp_rule *rule)
 {
     kp_new_op op = {.op = KP_OP_MATMUL, .in = rule->in, .n_in = 2, .out = rule->y[0]};
-    op.flops = 2 * kp_elems(op.out) * (double)rule->x[0].dim[rule->x[0].rank - 1];
+    op.flops = 2 * kp_elems(op.out) * (double)operand(rule, 0, rule->cfg->transpose_a).dim[rule->x[0].rank - 1];
     uint32_t out;
     KP_TRY(kp_rule_op(rule, &op, &out));
     return kp_rule_out(rule, out);

@@ -172,3 +172,30 @@ kp_status kp_shape_pad_width(kp_rule *rule)
         if (y.dim[i] != KP_DIM_OPEN) y.dim[i] += before->v[i] + after->v[i];
     return kp_rule_y(rule, y);
 }
+
+/* Channels become blocks of n x n positions, or (variant 1) the other way. */
+kp_status kp_shape_blocks(kp_rule *rule)
+{
+    KP_TRY(kp_want_rank(rule, 0, 4));
+    int64_t n = rule->cfg->count, nn = kp_dim_mul(n, n);
+    bool away = rule->row->variant;
+    unsigned c = rule->cfg->channels_first ? 1 : 3;
+    kp_shape y = rule->x[0];
+    for (unsigned i = 1; i < 4; i++) {
+        if (y.dim[i] == KP_DIM_OPEN) continue;
+        int64_t by = i == c ? nn : n;
+        bool divide = i == c ? !away : away;
+        if (divide && y.dim[i] % by)
+            return kp_fail(rule->err, KP_INPUT, "blocks of %lld do not divide axis %u of %s",
+                           (long long)n, i, kp_shape_text(rule->x[0], 0).s);
+        y.dim[i] = divide ? y.dim[i] / by : kp_dim_mul(y.dim[i], by);
+    }
+    return kp_rule_y(rule, y);
+}
+
+kp_status kp_lower_blocks(kp_rule *rule)
+{
+    uint32_t y;
+    KP_TRY(kp_rule_unary(rule, KP_OP_TRANSPOSE, "", rule->in[0], rule->y[0], &y));
+    return kp_rule_out(rule, y);
+}

@@ -134,6 +134,16 @@ static bool is_portal(const char *class_name)
     return false;
 }
 
+/* Classes of which every layer is something else: the layer's name tells it. */
+static bool is_general(const char *class_name)
+{
+    static const char *const names[] = {"Lambda", "SlicingOpLambda", "TFOpLambda",
+                                        "TensorFlowOpLayer"};
+    for (size_t i = 0; i < KP_LEN(names); i++)
+        if (!strcmp(class_name, names[i])) return true;
+    return is_portal(class_name);
+}
+
 static kp_status refuse(const kp_rule *rule, const kp_spec_layer *spec)
 {
     bool lambda = is_lambda(spec);
@@ -147,7 +157,7 @@ static kp_status refuse(const kp_rule *rule, const kp_spec_layer *spec)
                 "what it makes", spec->class_name);
     kp_hint(rule->err, "say it in a file for --layers: {\"%.60s\": {\"output_shape\": \"same\", "
             "\"params\": 0}}, where a shape may stand as [null, 64]",
-            lambda ? spec->name : spec->class_name);
+            is_general(spec->class_name) ? spec->name : spec->class_name);
     return KP_UNSUPPORTED;
 }
 
