@@ -80,6 +80,13 @@ static bool is_space(char c)
     return c == ' ' || c == '\n' || c == '\r' || c == '\t' || c == 0;
 }
 
+/* Without what is blank at its end. */
+static kp_hdf5_text trimmed(kp_hdf5_text text)
+{
+    while (text.len && is_space(text.text[text.len - 1])) text.len--;
+    return text;
+}
+
 /* Writes what goes between the text and its last brace. */
 static void put_rest(kp_buf *out, const kp_parts *parts, kp_hdf5_text body)
 {
@@ -108,14 +115,14 @@ kp_status kp_parts_join(const kp_parts *parts, kp_arena *arena, const char **ret
                         kp_err *err)
 {
     kp_buf rest;
-    kp_hdf5_text body = parts->config;
-    while (body.len && is_space(body.text[body.len - 1])) body.len--;
+    kp_hdf5_text body = trimmed(parts->config);
+    bool object = body.len && body.text[body.len - 1] == '}';
     kp_buf_init(&rest, (size_t)KP_CONFIG_BYTES_MAX);
-    if (body.len && body.text[body.len - 1] == '}') {
+    if (object) {
         body.len--;
-        kp_hdf5_text inner = body;
-        while (inner.len && is_space(inner.text[inner.len - 1])) inner.len--;
-        put_rest(&rest, parts, inner);
+        put_rest(&rest, parts, trimmed(body));
+    } else {
+        body = parts->config;
     }
     kp_status status = kp_buf_check(&rest, err);
     size_t len = (size_t)body.len + rest.len;

@@ -111,7 +111,8 @@ static kp_status read_extra(kp_zip_entry *entry, kp_cursor c, kp_err *err)
     while (missing && c.end - c.at >= 4) {
         uint64_t id = kp_cursor_uint(&c, 2), n = kp_cursor_uint(&c, 2);
         const uint8_t *bytes = kp_cursor_take(&c, n);
-        if (id != EXTRA_ZIP64 || !bytes) continue;
+        if (!bytes) break;
+        if (id != EXTRA_ZIP64) continue;
         kp_cursor values = kp_cursor_over(bytes, n);
         for (size_t i = 0; i < KP_LEN(wide); i++)
             if (*wide[i] == UINT32_MAX) *wide[i] = kp_cursor_uint(&values, 8);

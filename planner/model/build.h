@@ -17,6 +17,9 @@ typedef struct kp_customs {
     uint32_t n;
 } kp_customs;
 
+/* Weights that the file's container lists (stored.h). */
+typedef struct kp_stored kp_stored;
+
 struct kp_build {
     kp_arena *arena;
     kp_err *err;
@@ -36,6 +39,8 @@ struct kp_build {
     uint32_t n_unnamed; /* weights that Keras names by a counter */
     uint64_t fixed_batch;
     bool low_confidence;
+    json_t *container;       /* what the file's container says, or NULL */
+    const kp_stored *stored; /* its weights, once a layer asks for them */
 };
 
 /* Adds a model's layers to the tree below `parent` (KP_NO: top level), nested ones included. */

@@ -5,6 +5,7 @@
 #include "planner/container/container.h"
 #include "planner/model/custom.h"
 #include "planner/model/hf.h"
+#include "planner/model/stored.h"
 #include "proto/json.h"
 
 /* The kinds of model files. The first whose test holds reads the file. */
@@ -60,7 +61,8 @@ static kp_status build(kp_reader *reader, const kp_spec *spec, const kp_bind *bi
 {
     kp_arena *arena = reader->arena;
     kp_err *err = reader->err;
-    kp_build b = {.arena = arena, .err = err, .bind = bind, .joint = "/"};
+    kp_build b = {.arena = arena, .err = err, .bind = bind, .joint = "/",
+                  .container = spec->container};
     if (spec->format == KP_FORMAT_HUGGINGFACE || spec->format == KP_FORMAT_MEGATRON) b.joint = ".";
     kp_spec_model *model = spec->model;
     uint32_t first;
@@ -74,6 +76,7 @@ static kp_status build(kp_reader *reader, const kp_spec *spec, const kp_bind *bi
     KP_TRY(kp_build_inputs(&b, model, inputs));
     KP_TRY(kp_build_run(&b, model, inputs, outputs));
     KP_TRY(kp_customs_check(&b));
+    KP_TRY(kp_stored_warn(&b));
     return kp_build_finish(&b, spec, first, inputs, outputs, ret);
 }
 
@@ -94,7 +97,7 @@ kp_status kp_model_read_json(struct json_t *json, const char *name, const kp_bin
     if (!bind) bind = &none;
     if (bind->dtype_policy && !kp_policy_from_name(bind->dtype_policy, &policy))
         return kp_fail(err, KP_USAGE, "'%.60s' is no dtype policy", bind->dtype_policy);
-    kp_spec spec = {0};
+    kp_spec spec = {.container = json_object_get(json, "kplan_container")};
     kp_reader reader = {.arena = arena, .policy = bind->dtype_policy, .err = err};
     reader.name = stem(arena, name);
     if (!reader.name) return kp_nomem(err);

@@ -98,6 +98,7 @@ typedef struct kp_spec {
     kp_spec_model *model;
     kp_format format;
     kp_compile compile;
+    json_t *container; /* what the file's container says (planner/container/join.h), or NULL */
 } kp_spec;
 
 /* What all readers share. */

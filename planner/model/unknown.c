@@ -3,6 +3,8 @@
  * What the file itself says of shapes: the answer for classes without a rule and for Lambda, whose
  * code is never looked at, and a check on the rules for all others. */
 #include "planner/model/custom.h"
+#include "planner/model/stored.h"
+#include <inttypes.h>
 
 static int by_output(const void *a, const void *b)
 {
@@ -81,10 +83,6 @@ static kp_status emit_output(kp_rule *rule, const kp_custom *custom, kp_shape sh
     KP_TRY(emit_kept(rule, rule->n_out ? NULL : custom, &in[0]));
     kp_new_op op = {.op = nothing ? KP_OP_RESCALE : KP_OP_OPAQUE, .in = in, .n_in = rule->n_in,
                     .out = shape, .has_dtype = true, .dtype = dtype};
-    if (!rule->n_out && rule->n_weights) {
-        op.weights[0] = rule->first_weight;
-        op.n_weights = 1;
-    }
     KP_TRY(kp_rule_op(rule, &op, &out));
     return kp_rule_out(rule, out);
 }
@@ -211,9 +209,11 @@ static kp_status warn_unknown(kp_rule *rule, const kp_spec_layer *spec, const kp
 {
     if (!rule->first) return KP_OK;
     if (custom) {
-        rule->build->low_confidence = rule->build->low_confidence || !custom->has_params;
+        bool known = custom->has_params || rule->n_weights;
+        rule->build->low_confidence = rule->build->low_confidence || !known;
         return kp_rule_warn(rule, "layers-entry", "counted as --layers says: %s, %s",
-                            custom->has_params ? "its parameters" : "no parameters",
+                            custom->has_params ? "its parameters"
+                            : known ? "its weights as the file has them" : "no parameters",
                             custom->has_kept ? "what it keeps for the backward pass"
                                              : "its input kept for the backward pass");
     }
@@ -221,9 +221,24 @@ static kp_status warn_unknown(kp_rule *rule, const kp_spec_layer *spec, const kp
     if (is_lambda(spec))
         return kp_rule_warn(rule, "lambda", "the code of a Lambda is not looked at: its output is "
                             "counted, what it computes inside is not");
+    if (rule->n_weights)
+        return kp_rule_warn(rule, "unknown-layer", "class '%s' is not known: its output and its %" PRIu32
+                            " weights are counted as the file gives them, its inner values are not; "
+                            "--layers can say them", spec->class_name, rule->n_weights);
     return kp_rule_warn(rule, "unknown-layer", "class '%s' is not known: its output is counted as "
                         "the file gives it, its weights and inner values are not; --layers can say "
                         "them", spec->class_name);
+}
+
+/* The user's word on weights, else the container's. */
+static kp_status declare_weights(kp_rule *rule, const kp_custom *custom)
+{
+    rule->first_weight = rule->cursor;
+    if (!custom || !custom->has_params) return kp_stored_declare(rule);
+    if (custom->params)
+        KP_TRY(kp_rule_weight(rule, "weights", KP_ROLE_KERNEL, kp_dims(1, &custom->params), true));
+    rule->n_weights = rule->cursor - rule->first_weight;
+    return KP_OK;
 }
 
 static kp_status run_unknown(kp_rule *rule, const kp_spec_layer *spec, uint32_t call)
@@ -231,10 +246,7 @@ static kp_status run_unknown(kp_rule *rule, const kp_spec_layer *spec, uint32_t 
     const kp_custom *custom = kp_customs_find(rule->build, spec);
     uint32_t n = count_said(spec, call);
     if (!rule->n_in) return kp_fail(rule->err, KP_INPUT, "it is called without an input");
-    rule->first_weight = rule->cursor;
-    if (custom && custom->params)
-        KP_TRY(kp_rule_weight(rule, "weights", KP_ROLE_KERNEL, kp_dims(1, &custom->params), true));
-    rule->n_weights = rule->cursor - rule->first_weight;
+    KP_TRY(declare_weights(rule, custom));
     if (custom && (custom->same || custom->n_shapes))
         KP_TRY(run_custom(rule, spec, custom, call));
     else if (n)
@@ -243,6 +255,7 @@ static kp_status run_unknown(kp_rule *rule, const kp_spec_layer *spec, uint32_t 
         KP_TRY(run_lambda(rule, spec, custom));
     else
         return refuse(rule, spec);
+    if (rule->n_weights) KP_TRY(kp_stored_attach(rule, rule->out[0]));
     return warn_unknown(rule, spec, custom);
 }
 

@@ -11,6 +11,7 @@ static test_reading read_source(const kp_source *source)
     size_t len;
     kp_arena_init(&r.arena, (size_t)64 << 20);
     r.status = kp_container_text(source, &r.arena, &text, &len, &r.err);
+    r.used_bytes = r.arena.used_bytes;
     if (r.status == KP_OK) r.text = kp_arena_strn(&r.arena, text, len);
     cr_assert_not_null(r.text);
     return r;

@@ -12,6 +12,7 @@ typedef struct test_reading {
     kp_arena arena;
     kp_status status;
     kp_err err;
+    size_t used_bytes; /* of the arena, by the reading */
     const char *text; /* a copy with a 0 behind; "" if it failed */
 } test_reading;
 
