@@ -21,24 +21,6 @@ static void count(outcome *out, const kp_hunt *hunt)
     out->stopped = out->stopped || hunt->stopped;
 }
 
-/* The fastest; if the upper bounds of the bytes, by which it is looked for, leave nothing, the one
- * with the least memory by exact replay, which may fit nevertheless. */
-static kp_status hunt_any(const kp_ground *ground, double beat_s, kp_arena *arena, kp_hunt *ret,
-                          kp_hunt *ret_least, kp_err *err)
-{
-    KP_TRY(kp_hunt_fastest(ground, beat_s, arena, ret, err));
-    if (ret->found || ret->stopped || !isinf(beat_s)) return KP_OK;
-    KP_TRY(kp_hunt_smallest(ground, arena, ret_least, err));
-    if (ret_least->found) {
-        double lower_s = fmin(ret->lower_s, ret_least->seconds);
-        *ret = *ret_least;
-        ret->lower_s = lower_s;
-    }
-    bool nothing = ret_least->stopped && !ret_least->strategy.pp;
-    ret->stopped = ret->stopped || nothing;
-    return KP_OK;
-}
-
 /* All GPUs: the fastest, or the one with the least memory. */
 static kp_status use_all(const kp_ground *chain, kp_objective objective, kp_arena *arena,
                          outcome *out, kp_err *err)
@@ -49,8 +31,7 @@ static kp_status use_all(const kp_ground *chain, kp_objective objective, kp_aren
     if (objective == KP_OBJECTIVE_MEMORY)
         KP_TRY(kp_hunt_smallest(&out->ground, arena, &out->hunt, err));
     else
-        KP_TRY(hunt_any(&out->ground, INFINITY, arena, &out->hunt, &out->least, err));
-    if (objective == KP_OBJECTIVE_MEMORY) out->least = out->hunt;
+        KP_TRY(kp_hunt_fastest(&out->ground, INFINITY, arena, &out->hunt, err));
     count(out, &out->hunt);
     return KP_OK;
 }
@@ -88,14 +69,14 @@ static kp_status use_part(const kp_ground *chain, kp_objective objective, kp_are
     for (uint32_t gpus = 1; gpus <= chain->cluster.n_slots;
          gpus = next_gpus(gpus, &chain->cluster)) {
         kp_ground ground;
-        kp_hunt hunt, least;
+        kp_hunt hunt;
         kp_arena_mark mark = kp_arena_tell(arena);
         KP_TRY(kp_ground_make(chain, gpus, arena, &ground, err));
         if (!kp_ground_divides(&ground)) {
             kp_arena_rewind(arena, mark);
             continue;
         }
-        KP_TRY(hunt_any(&ground, best / gpus, arena, &hunt, &least, err));
+        KP_TRY(kp_hunt_fastest(&ground, best / gpus, arena, &hunt, err));
         count(out, &hunt);
         lower = fmin(lower, hunt.lower_s * gpus);
         if (hunt.found || !out->tried) {
@@ -105,13 +86,26 @@ static kp_status use_part(const kp_ground *chain, kp_objective objective, kp_are
         out->tried = true;
         if (hunt.found) best = hunt.seconds * gpus;
         if (out->stopped || (hunt.found && objective == KP_OBJECTIVE_GPUS)) break;
-        if (hunt.found || !isinf(best)) continue;
-        out->ground = ground; /* the largest refuses for all */
-        out->least = least;
+        if (!hunt.found && isinf(best)) out->ground = ground; /* the largest refuses for all */
     }
     if (out->stopped && out->tried) lower = fmin(lower, least_cost_s(&out->ground));
     if (out->hunt.found && objective == KP_OBJECTIVE_COST)
         out->hunt.lower_s = fmin(lower / out->ground.cluster.n_slots, out->hunt.seconds);
+    return KP_OK;
+}
+
+/* The fastest is looked for by upper bounds of the bytes. Where these leave nothing, what has the
+ * least memory by exact replay may fit nevertheless; if not, it is what a refusal speaks of. */
+static kp_status find_least(outcome *out, kp_arena *arena, kp_err *err)
+{
+    if (out->hunt.found || out->stopped) return KP_OK;
+    KP_TRY(kp_hunt_smallest(&out->ground, arena, &out->least, err));
+    if (out->least.found) {
+        double lower_s = fmin(out->hunt.lower_s, out->least.seconds);
+        out->hunt = out->least;
+        out->hunt.lower_s = lower_s;
+    }
+    out->stopped = out->least.stopped && !out->least.strategy.pp; /* not one was looked at */
     return KP_OK;
 }
 
@@ -188,6 +182,7 @@ kp_status kp_search(const kp_search_request *request, kp_arena *arena, kp_plan *
     else
         KP_TRY(use_all(&chain, objective, arena, &out, err));
     if (!out.tried) return kp_space_refuse(request, chain.cluster.n_slots, chain.max_stages, err);
+    KP_TRY(find_least(&out, arena, err));
     if (out.hunt.found) return finish(request, &out, arena, ret, err);
     return refuse(&out, arena, ret_refusal, err);
 }
