@@ -58,15 +58,36 @@ static kp_status node_row_put(kp_store *store, const kp_node *node, uint64_t rev
     return status;
 }
 
+/* True if the node is on record with this epoch, state and number of GPUs: what changes then is
+ * measurements such as free memory, which the audit would only grow by. */
+static kp_status node_same(kp_store *store, const kp_node *node, bool *ret, kp_err *err)
+{
+    const kp_sql_arg args[] = {
+        kp_sql_text(":name", node->name),
+        kp_sql_text(":epoch", node->boot_epoch),
+        kp_sql_text(":state", kp_node_state_names[node->state]),
+        kp_sql_int(":gpus", node->n_gpus),
+    };
+    sqlite3_stmt *row = NULL;
+    KP_TRY(kp_sql_start(store, KP_SQL_NODE_SAME, args, KP_LEN(args), err));
+    kp_status status = kp_sql_row(store, KP_SQL_NODE_SAME, &row, err);
+    *ret = row != NULL;
+    kp_sql_end(store, KP_SQL_NODE_SAME);
+    return status;
+}
+
 static kp_status node_put(kp_store *store, const kp_node *node, uint64_t revision, int64_t now_ms,
                           kp_err *err)
 {
     const kp_sql_arg drop[] = {kp_sql_text(":node", node->name)};
+    bool same;
+    KP_TRY(node_same(store, node, &same, err));
     KP_TRY(node_row_put(store, node, revision, now_ms, err));
     KP_TRY(kp_sql_do(store, KP_SQL_GPUS_DROP, drop, KP_LEN(drop), NULL, err));
     for (uint32_t i = 0; i < node->n_gpus; i++)
         KP_TRY(gpu_put(store, node->name, &node->gpus[i], err));
     KP_TRY(kp_revision_raise(store, revision, err));
+    if (same) return KP_OK;
     char detail[96];
     snprintf(detail, sizeof(detail), "revision %llu, %u GPUs, %s", (unsigned long long)revision,
              node->n_gpus, kp_node_state_names[node->state]);

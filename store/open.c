@@ -259,6 +259,7 @@ void kp_store_undo(kp_store *store)
             kp_sql_do(store, inner ? KP_SQL_UNDO : KP_SQL_ROLLBACK, NULL, 0, NULL, NULL);
         if (status == KP_OK && inner) status = kp_sql_do(store, KP_SQL_KEEP, NULL, 0, NULL, NULL);
         if (status != KP_OK) store->lost = true;
+        if (status != KP_OK && !inner) store->broken = true; /* SQLite still has it open */
     }
     if (store->depth == 0) store->lost = false;
 }

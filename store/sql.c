@@ -27,6 +27,9 @@ static const char *const texts[] = {
         " ON CONFLICT (name) DO UPDATE SET boot_epoch = excluded.boot_epoch,"
         " simulated = excluded.simulated, state = excluded.state, revision = excluded.revision,"
         " seen_ms = excluded.seen_ms, body = excluded.body",
+    [KP_SQL_NODE_SAME] =
+        "SELECT 1 FROM nodes WHERE name = :name AND boot_epoch = :epoch AND state = :state"
+        " AND (SELECT count(*) FROM gpus WHERE node = :name) = :gpus",
     [KP_SQL_NODES]     = "SELECT body, name FROM nodes ORDER BY name",
     [KP_SQL_GPUS_DROP] = "DELETE FROM gpus WHERE node = :node",
     [KP_SQL_GPU_PUT] =

@@ -19,6 +19,7 @@ typedef enum kp_sql {
     KP_SQL_COUNTER_NEXT,
     KP_SQL_COUNTER_RAISE,
     KP_SQL_NODE_PUT,
+    KP_SQL_NODE_SAME,
     KP_SQL_NODES,
     KP_SQL_GPUS_DROP,
     KP_SQL_GPU_PUT,

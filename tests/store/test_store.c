@@ -4,6 +4,21 @@
 #include "tests/store/fixture.h"
 
 #include <math.h>
+#include <sqlite3.h>
+
+/* Rows of the audit, as another reader sees them. */
+static int audit_rows(const char *path)
+{
+    sqlite3 *db;
+    sqlite3_stmt *row;
+    cr_assert_eq(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    cr_assert_eq(sqlite3_prepare_v2(db, "SELECT count(*) FROM audit", -1, &row, NULL), SQLITE_OK);
+    cr_assert_eq(sqlite3_step(row), SQLITE_ROW);
+    int n = sqlite3_column_int(row, 0);
+    sqlite3_finalize(row);
+    sqlite3_close(db);
+    return n;
+}
 
 Test(store, nodes_come_back_as_put)
 {
@@ -32,6 +47,26 @@ Test(store, nodes_come_back_as_put)
     MUST(kp_store_node_put(f.store, &b, 2, 9, &err));
     MUST(kp_store_revision(f.store, &revision, &err));
     cr_expect_eq(revision, 4);
+    teardown(&f);
+}
+
+Test(store, audit_grows_by_changes_not_by_measurements)
+{
+    fixture f = setup();
+    kp_err err = {0};
+    kp_node node = kp_test_node(&f.arena, "a", 0, 8);
+    for (uint64_t i = 1; i <= 5; i++) {
+        node.gpus[0].free_bytes = i << 30;
+        MUST(kp_store_node_put(f.store, &node, i, (int64_t)i, &err));
+    }
+    cr_expect_eq(audit_rows(f.path), 1);
+    node.state = KP_NODE_SUSPECT;
+    MUST(kp_store_node_put(f.store, &node, 6, 6, &err));
+    node.n_gpus = 7;
+    MUST(kp_store_node_put(f.store, &node, 7, 7, &err));
+    node.boot_epoch = "another";
+    MUST(kp_store_node_put(f.store, &node, 8, 8, &err));
+    cr_expect_eq(audit_rows(f.path), 4);
     teardown(&f);
 }
 
