@@ -10,11 +10,14 @@
 #include "planner/estimate/cost.h"
 #include <math.h>
 
-/* Ranks of the group that one node holds: ranks are given node by node, `stride` apart. */
+/* Ranks of the group that one node holds: ranks are given node by node, `stride` apart. Groups that
+ * would fit a node but do not divide it: some lie over two nodes, and those are the slow ones. */
 static uint32_t per_node(uint32_t ranks, uint32_t stride, const kp_cluster *cluster)
 {
     uint32_t gpus = cluster->gpus_per_node ? cluster->gpus_per_node : 1;
-    if (cluster->n_nodes < 2 || (uint64_t)ranks * stride <= gpus) return ranks;
+    uint64_t span = (uint64_t)ranks * stride;
+    if (cluster->n_nodes < 2 || (span <= gpus && gpus % span == 0)) return ranks;
+    if (span <= gpus) return (ranks + 1) / 2;
     uint32_t n = gpus / stride;
     return n < 1 ? 1 : n < ranks ? n : ranks;
 }

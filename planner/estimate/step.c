@@ -53,10 +53,14 @@ double kp_costs_stage_s(const kp_costs *c, uint32_t from, uint32_t to)
     return (b->forward_s - a->forward_s) + (b->backward_s - a->backward_s) + (b->tp_s - a->tp_s);
 }
 
+/* Of a pipeline over several nodes some borders are inside a node; all are priced as between nodes,
+ * which is never too little. */
 double kp_costs_cross_s(const kp_costs *c, uint32_t border, const kp_cluster *cluster,
                         const kp_strategy *strategy)
 {
     uint32_t stride = strategy->dp * strategy->tp;
+    bool spans = (uint64_t)stride * strategy->pp > cluster->gpus_per_node;
+    if (spans && stride < cluster->gpus_per_node) stride = cluster->gpus_per_node;
     return 2 * kp_coll_time_s(KP_COLL_SEND_RECV, 2, stride, c->cross_bytes[border], cluster);
 }
 

@@ -9,6 +9,7 @@ typedef struct layer_cut {
     uint64_t main_elems;
     const kp_shard_row *row; /* its row; NULL: whole */
     bool heads;
+    bool scores; /* it has what selective recomputation makes again */
     kp_coll forward, backward; /* of all ops of a layer cut by heads */
 } layer_cut;
 
@@ -49,6 +50,7 @@ static void see_op(cutter *c, uint32_t o)
         layer->main_elems = elems;
         layer->row = row;
     }
+    layer->scores = layer->scores || op->op == KP_OP_ATTN_SCORES;
     if (!row) return;
     layer->heads = layer->heads || row->cut == KP_CUT_HEADS;
     if (row->forward == KP_COLL_ALL_REDUCE) layer->forward = row->forward;
@@ -95,10 +97,20 @@ static kp_status fill_layer(const cutter *c, uint32_t layer, kp_plan_cut *cut, k
     return list_weights(c, layer, cut, err);
 }
 
+/* True if the strategy computes the layer again in the backward pass: all of them, or those with
+ * scores of attention. */
+static bool recomputes(const cutter *c, uint32_t layer, kp_recompute recompute)
+{
+    return recompute == KP_RECOMPUTE_FULL ||
+           (recompute == KP_RECOMPUTE_SELECTIVE && c->layers[layer].scores);
+}
+
 /* Appends the layers whose first call is in the stage. All calls of a layer are in one stage. */
 static kp_status list_stage(cutter *c, uint32_t from, uint32_t to, kp_plan *ret,
                             kp_plan_stage *stage, kp_err *err)
 {
+    stage->recompute = KP_NEW(c->arena, const char *, to - from);
+    if (!stage->recompute) return kp_nomem(err);
     for (uint32_t u = from; u < to; u++) {
         uint32_t layer = c->ground->units[u].layer;
         if (c->layers[layer].listed) continue;
@@ -107,6 +119,8 @@ static kp_status list_stage(cutter *c, uint32_t from, uint32_t to, kp_plan *ret,
         const char *name = ret->cuts[ret->n_cuts++].layer;
         if (stage->layers++ == 0) stage->first_layer = name;
         stage->last_layer = name;
+        if (recomputes(c, layer, ret->strategy.recompute))
+            stage->recompute[stage->n_recompute++] = name;
     }
     return KP_OK;
 }

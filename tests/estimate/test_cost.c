@@ -175,6 +175,9 @@ Test(cost, collectives)
          intra + 2 * 7. / 8 * b / rate + hop * 3 + 2 * 3. / 4 * (b / 8) / net},
         {KP_COLL_SEND_RECV, 2, 1, intra + b / rate},
         {KP_COLL_SEND_RECV, 2, 8, hop + b / net},
+        /* Three ranks do not divide a node of 8: some group lies over two. */
+        {KP_COLL_ALL_GATHER, 3, 1,
+         intra + 1. / 2 * b / rate + hop * 2 + 1. / 2 * (b / 2) / net},
     };
     for (size_t i = 0; i < KP_LEN(rows); i++) {
         double got = kp_coll_time_s(rows[i].coll, rows[i].ranks, rows[i].stride, (uint64_t)b, &c);

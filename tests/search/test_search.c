@@ -426,3 +426,23 @@ Test(search, checks_and_cuts)
             end(&s);
         }
 }
+
+/* The plan names the layers that are computed again. */
+Test(search, recomputed_layers_are_named)
+{
+    for (size_t m = 0; m < n_models; m++)
+        for (int recompute = KP_RECOMPUTE_NONE; recompute < KP_RECOMPUTE_COUNT; recompute++) {
+            setup s;
+            begin(&s, models[m].text, "1x2xH100-80G", 16);
+            s.options.recompute = (kp_recompute)recompute;
+            if (run(&s) == KP_OK)
+                for (uint32_t i = 0; i < s.plan.n_stages; i++) {
+                    const kp_plan_stage *stage = &s.plan.stages[i];
+                    bool full = recompute == KP_RECOMPUTE_FULL;
+                    cr_expect_leq(stage->n_recompute, stage->layers);
+                    cr_expect(recompute != KP_RECOMPUTE_NONE || stage->n_recompute == 0);
+                    cr_expect(!full || stage->n_recompute == stage->layers, "%s", models[m].name);
+                }
+            end(&s);
+        }
+}
