@@ -300,7 +300,8 @@ bool kp_rule_flag(const kp_rule *rule, const char *keyword)
 uint32_t kp_rule_input(const kp_rule *rule, const char *keyword, uint32_t position)
 {
     uint32_t at = 0;
-    for (uint32_t i = 0; rule->call && i < rule->call->n_refs; i++) {
+    if (!rule->call) return position < rule->n_in ? position : KP_NO; /* an inner layer */
+    for (uint32_t i = 0; i < rule->call->n_refs; i++) {
         const kp_ref *ref = &rule->call->refs[i];
         if (kp_keyword_is_side(ref->keyword)) continue;
         if (ref->keyword ? !strcmp(ref->keyword, keyword) : ref->arg == position) return at;

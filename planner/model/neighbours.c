@@ -17,6 +17,7 @@ typedef struct relative {
 static const relative relatives[] = {
     {"BinaryConv2D", "Conv2D", NULL, "kernel_lr_multiplier"},
     {"BinaryDense", "Dense", NULL, "kernel_lr_multiplier"},
+    {"CachedMultiHeadAttention", "MultiHeadAttention", "keras_hub", "num_heads"},
     {"FixedPointQuantizer", NULL, "HGQ", "RND"},
     {"QActivation", "Activation", "qkeras", "activation"},
     {"QAveragePooling2D", "AveragePooling2D", "qkeras", "average_quantizer"},
@@ -36,6 +37,7 @@ static const relative relatives[] = {
     {"QSeparableConv2D", "SeparableConv2D", "qkeras", "depthwise_quantizer"},
     {"QSimpleRNN", "SimpleRNN", "qkeras", "kernel_quantizer"},
     {"QSimpleRNNCell", "SimpleRNNCell", "qkeras", "kernel_quantizer"},
+    {"ReversibleEmbedding", "ReversibleEmbedding", "keras_hub", "tie_weights"},
     {"TernaryConv2D", "Conv2D", NULL, "kernel_lr_multiplier"},
     {"TernaryDense", "Dense", NULL, "kernel_lr_multiplier"},
 };
@@ -58,9 +60,10 @@ static bool begins(const char *text, const char *with)
     return text && with && !strncmp(text, with, strlen(with));
 }
 
-static bool is_hub(const char *package)
+/* KerasHub's older name. */
+static const char *newer_name(const char *package)
 {
-    return begins(package, "keras_hub") || begins(package, "keras_nlp");
+    return begins(package, "keras_nlp") ? "keras_hub" : package;
 }
 
 /* The row applies: its package, or no package named at all and the key is there. */
@@ -77,8 +80,8 @@ kp_status kp_neighbour_layer(kp_reader *reader, kp_dialect *layer)
     const char *class_name = bare_class(layer->class_name, &package);
     bare_class(json_string_value(json_object_get(layer->json, "registered_name")), &package);
     if (!package && layer->foreign) package = layer->module;
-    if (is_hub(package)) {
-        if (!kp_row_find(KP_MODULE_NEIGHBOUR, class_name)) return KP_OK;
+    package = newer_name(package);
+    if (begins(package, "keras_hub") && kp_row_find(KP_MODULE_NEIGHBOUR, class_name)) {
         layer->class_name = layer->rule = class_name;
         layer->module = KP_MODULE_NEIGHBOUR;
         layer->foreign = false;
