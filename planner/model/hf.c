@@ -8,7 +8,7 @@
 
 bool kp_hf_is(const json_t *json)
 {
-    static const char *const keys[] = {"model_type", "architectures", "hidden_size", "n_embd",
+    static const char *const keys[] = {"model_type", "architectures", "text_config", "hidden_size", "n_embd",
                                        "d_model"};
     for (size_t i = 0; i < KP_LEN(keys); i++)
         if (json_object_get(json, keys[i])) return true;
@@ -33,13 +33,30 @@ static const kp_hf_family *by_architecture(const char *class_name)
     return NULL;
 }
 
+/* Kinds that the configuration alone does not determine, or that no rule here describes. */
+static const struct {
+    const char *name, *why;
+} refused[] = {
+    {"decoder_only_t5", "a private variant of T5 whose code is not public"},
+    {"deepseek_ref", "its residual streams are mixed by hyper-connections and its keys compressed"},
+    {"deepseek_v4", "its residual streams are mixed by hyper-connections and its keys compressed"},
+    {"kimi_linear", "its delta attention and residual attention have weights the file does not size"},
+    {"minimax_m3", "its sparse attention has index weights the file does not size"},
+    {"rwkv5", "it has a recurrence of its own instead of attention"},
+    {"step3p7", "its code is not public"},
+};
+
 static kp_status unknown(const char *what, const char *name, kp_err *err)
 {
-    const char *names[96], *near;
+    const char *names[96];
     size_t n = kp_hf_n_families < KP_LEN(names) ? kp_hf_n_families : KP_LEN(names);
+    for (size_t i = 0; i < KP_LEN(refused); i++)
+        if (!strcmp(name, refused[i].name))
+            return kp_fail(err, KP_UNSUPPORTED, "%s '%s' is not supported: %s", what, name,
+                           refused[i].why);
     for (size_t i = 0; i < n; i++) names[i] = kp_hf_families[i].model_type;
     kp_fail(err, KP_UNSUPPORTED, "%s '%.60s' is not known", what, name);
-    near = kp_nearest(name, names, n);
+    const char *near = kp_nearest(name, names, n);
     if (near) kp_hint(err, "near is '%s'; set \"model_type\" to it if the layers are the same", near);
     else kp_hint(err, "known are llama, mistral, mixtral, qwen2, qwen3, gemma2, gpt2, gpt_neox, opt, "
                       "bloom, phi, deepseek_v3, bert, t5, bart, vit and others");
@@ -65,31 +82,55 @@ static kp_status find_family(const kp_hf_keys *keys, const kp_hf_family **ret)
 }
 
 /* Models of pictures and text hold the language model's configuration in a member. */
-static json_t *text_config(json_t *json, bool *ret_partial)
+static json_t *text_config(json_t *json)
 {
     static const char *const members[] = {"text_config", "llm_config", "language_config"};
     for (size_t i = 0; i < KP_LEN(members); i++) {
         json_t *inner = json_object_get(json, members[i]);
-        if (!json_is_object(inner)) continue;
-        *ret_partial = true;
-        return inner;
+        if (json_is_object(inner)) return inner;
     }
     return json;
 }
 
+static void note(kp_spec *spec, const char *message)
+{
+    if (spec->n_notes < KP_LEN(spec->notes))
+        spec->notes[spec->n_notes++] = (kp_model_warning){.code = "not-counted", .message = message};
+}
+
+/* What of the file the model leaves out. */
+static kp_status add_notes(const kp_hf_keys *keys, const json_t *json, kp_spec *ret)
+{
+    static const char *const other[] = {"vision_config", "audio_config", "img_processor", "speech_config"};
+    int64_t predictors;
+    for (size_t i = 0; i < KP_LEN(other); i++)
+        if (json_is_object(json_object_get(json, other[i])) && !ret->n_notes)
+            note(ret, "the language model alone is read: encoders of images and sound are not counted");
+    if (json != keys->json && !ret->n_notes)
+        note(ret, "the language model alone is read, not what stands around it");
+    KP_TRY(kp_hf_int(keys, "num_nextn_predict_layers|mtp_num_hidden_layers|num_mtp_modules", 0, 0,
+                     &predictors));
+    if (predictors) note(ret, "layers that predict further tokens (MTP) are not counted");
+    return KP_OK;
+}
+
 kp_status kp_hf_read(kp_reader *reader, json_t *json, kp_spec *ret)
 {
-    bool partial = false;
-    kp_hf_keys keys = {.json = text_config(json, &partial), .err = reader->err};
+    kp_hf_keys keys = {.json = text_config(json), .err = reader->err};
     const kp_hf_family *family;
     kp_hf_arch arch;
     KP_TRY(find_family(&keys, &family));
+    KP_TRY(add_notes(&keys, json, ret));
     ret->format = KP_FORMAT_HUGGINGFACE;
     ret->compile = (kp_compile){.learning_rate = (double)NAN};
     if (family->kind != KP_HF_ENCODER) ret->compile.loss = "sparse_categorical_crossentropy";
     if (family->kind == KP_HF_T5) return kp_hf_t5(reader, &keys, family, ret);
     if (family->kind == KP_HF_BART) return kp_hf_bart(reader, &keys, family, ret);
     KP_TRY(kp_hf_arch_read(reader, &keys, family, &arch));
+    if (json != keys.json && !kp_hf_find(&keys, "tie_word_embeddings")) {
+        kp_hf_keys outer = {.json = json, .err = reader->err};
+        KP_TRY(kp_hf_bool(&outer, "tie_word_embeddings", arch.tied, &arch.tied));
+    }
     KP_TRY(kp_hf_blocks_make(reader, &keys, &arch));
     if (family->kind == KP_HF_VISION) return kp_hf_vision(reader, &keys, &arch, ret);
     return kp_hf_decoder(reader, &arch, KP_DIM_OPEN, ret);

@@ -62,6 +62,7 @@ typedef struct kp_hf_mlp {
     /* mixture of experts: E > 0; then I is an expert's and shared_I the shared experts' together */
     int64_t E, top_k, shared_I, latent;
     bool sigmoid, correction, router_bias, expert_bias, shared_gate;
+    bool beside; /* Gemma 4: experts beside the MLP of shared_I, each with norms; the router scales */
 } kp_hf_mlp;
 
 /* A mixer with a state instead of attention: Mamba-2 or Gated DeltaNet. */
@@ -98,7 +99,8 @@ typedef struct kp_hf_arch {
     kp_hf_order order;
     kp_hf_norm norm;
     kp_hf_attn attn;
-    kp_hf_mlp mlp;
+    kp_hf_mlp mlp;           /* of layers without experts */
+    int64_t expert_I;        /* an expert's width if no key of its own says it */
     const kp_hf_block *blocks; /* L; made by kp_hf_blocks */
     double embed_dropout, softcap;
     bool tied, head_bias, final_norm, pooler, mlm_head, learned_positions;
@@ -139,6 +141,9 @@ enum { /* traits */
     KP_HF_QK_NORM_ALL = 1 << 14, KP_HF_MULTI_QUERY = 1 << 15, KP_HF_HALF_FFN = 1 << 16,
     KP_HF_MOE = 1 << 20, KP_HF_CORRECTION = 1 << 21, KP_HF_QKV_ONLY = 1 << 22, /* attention_bias: not o */
     KP_HF_WIDE_HEADS = 1 << 23, /* 256 wide if the file does not say */
+    KP_HF_BESIDE = 1 << 26, /* experts beside the MLP, if the file says so */
+    KP_HF_MAY_MOE = 1 << 24, /* if the file says so */
+    KP_HF_ONE_SHARED = 1 << 25, /* one shared expert, as wide as the others */
     KP_HF_OUT_GATE = 1 << 17, KP_HF_SINKS = 1 << 18, KP_HF_EXPERT_BIAS = 1 << 19,
     KP_HF_ALL_BIAS = KP_HF_QKV_BIAS | KP_HF_O_BIAS | KP_HF_MLP_BIAS | KP_HF_NORM_BIAS,
     KP_HF_LLAMA = KP_HF_RMS | KP_HF_GATED | KP_HF_ROTARY,

@@ -60,6 +60,7 @@ static kp_status read_attention(const kp_hf_keys *keys, uint32_t traits, kp_hf_a
     a->names = ret->names;
     a->in_out = traits & KP_HF_IN_OUT;
     a->rotary = traits & KP_HF_ROTARY;
+    a->out_gate = traits & KP_HF_OUT_GATE;
     a->sinks = traits & KP_HF_SINKS;
     a->qk_norm_kind = (kp_hf_norm){.rms = ret->norm.rms, .scale = true};
     KP_TRY(kp_hf_bool(keys, "use_qk_norm|qk_layernorm",
@@ -96,13 +97,17 @@ kp_status kp_hf_experts_read(const kp_hf_keys *keys, uint32_t traits, kp_hf_mlp 
 {
     int64_t shared, n;
     KP_TRY(kp_hf_need(keys, "num_local_experts|num_experts|n_routed_experts", &m->E));
-    KP_TRY(kp_hf_need(keys, "num_experts_per_tok|num_experts_per_token|experts_per_token", &m->top_k));
+    KP_TRY(kp_hf_need(keys, "num_experts_per_tok|num_experts_per_token|experts_per_token|top_k_experts", &m->top_k));
     if (m->top_k > m->E)
         return kp_fail(keys->err, KP_INPUT, "'num_experts_per_tok' is %lld of %lld experts",
                        (long long)m->top_k, (long long)m->E);
     KP_TRY(kp_hf_int(keys, "n_shared_experts|num_shared_experts", 0, 0, &n));
-    KP_TRY(kp_hf_int(keys, "shared_expert_intermediate_size|shared_intermediate_size", 0, 0, &shared));
+    KP_TRY(kp_hf_int(keys, "shared_expert_intermediate_size|moe_shared_expert_intermediate_size|shared_intermediate_size", 0, 0, &shared));
+    if (traits & KP_HF_ONE_SHARED) n = 1;
     m->shared_I = shared ? shared : kp_dim_mul(n, m->I);
+    KP_TRY(kp_hf_int(keys, "moe_latent_size", 1, 0, &m->latent));
+    m->beside = traits & KP_HF_BESIDE;
+    if (m->beside) KP_TRY(kp_hf_need(keys, "intermediate_size", &m->shared_I));
     m->shared_gate = m->shared_I && m->names->shared_gate;
     m->correction = traits & KP_HF_CORRECTION;
     m->sigmoid = m->correction;
@@ -118,8 +123,12 @@ static kp_status read_mlp(const kp_hf_keys *keys, uint32_t traits, const char *a
     m->gated = traits & KP_HF_GATED;
     m->open = !ret->names->mlp;
     static const char *const keys_of_I = "intermediate_size|n_inner|ffn_dim|ffn_hidden_size|hidden_dim";
-    if (m->gated && !kp_hf_find(keys, "block_configs")) KP_TRY(kp_hf_need(keys, keys_of_I, &m->I));
+    bool elsewhere = kp_hf_find(keys, "block_configs") ||
+                     (traits & KP_HF_MOE && kp_hf_find(keys, "moe_intermediate_size"));
+    if (m->gated && !elsewhere) KP_TRY(kp_hf_need(keys, keys_of_I, &m->I));
     else KP_TRY(kp_hf_int(keys, keys_of_I, 1, kp_dim_mul(4, ret->h), &m->I));
+    ret->expert_I = m->I;
+    KP_TRY(kp_hf_int(keys, "intermediate_size_mlp", 1, m->I, &m->I)); /* Llama 4's dense layers */
     if (traits & KP_HF_HALF_FFN) m->I /= 2;
     const char *name = kp_hf_text(keys, "hidden_act|activation_function|hidden_activation|activation|mlp_hidden_act");
     m->act = kp_hf_activation(name ? name : act);
@@ -136,18 +145,29 @@ void kp_hf_policy_read(const kp_reader *reader, const kp_hf_keys *keys, kp_polic
         kp_policy_from_name(dtype, ret);
 }
 
+/* A list of layers counts them, if the file does not. */
+static kp_status read_depth(const kp_hf_keys *keys, int64_t *ret)
+{
+    static const char *const names = "num_hidden_layers|n_layer|num_layers|n_layers";
+    const char *pattern = kp_hf_text(keys, "hybrid_override_pattern");
+    const json_t *list = kp_hf_find(keys, "layers_block_type");
+    if (kp_hf_find(keys, names)) KP_TRY(kp_hf_need(keys, names, ret));
+    else if (pattern && *pattern) *ret = (int64_t)strlen(pattern);
+    else if (json_array_size(list)) *ret = (int64_t)json_array_size(list);
+    else return kp_hf_need(keys, names, ret);
+    if (*ret <= KP_HF_LAYERS_MAX) return KP_OK;
+    return kp_fail(keys->err, KP_INPUT, "'num_hidden_layers' is %lld, more than %d", (long long)*ret,
+                   KP_HF_LAYERS_MAX);
+}
+
 static kp_status read_sizes(const kp_hf_keys *keys, uint32_t traits, kp_hf_arch *ret)
 {
     KP_TRY(kp_hf_need(keys, "hidden_size|n_embd|d_model|dim", &ret->h));
-    KP_TRY(kp_hf_need(keys, "num_hidden_layers|n_layer|num_layers|n_layers", &ret->L));
-    if (ret->L > KP_HF_LAYERS_MAX)
-        return kp_fail(keys->err, KP_INPUT, "'num_hidden_layers' is %lld, more than %d",
-                       (long long)ret->L, KP_HF_LAYERS_MAX);
-    if (ret->family->kind == KP_HF_VISION) return KP_OK;
-    if (!kp_hf_find(keys, "vocab_size")) KP_TRY(kp_hf_need(keys, "padded_vocab_size", &ret->V));
-    else KP_TRY(kp_hf_need(keys, "vocab_size", &ret->V));
-    ret->rows = ret->V;
+    KP_TRY(read_depth(keys, &ret->L));
     ret->embed_width = ret->h;
+    if (ret->family->kind == KP_HF_VISION) return KP_OK;
+    KP_TRY(kp_hf_need(keys, kp_hf_find(keys, "vocab_size") ? "vocab_size" : "padded_vocab_size|vocab_size", &ret->V));
+    ret->rows = ret->V;
     if (traits & KP_HF_LEARNED)
         KP_TRY(kp_hf_need(keys, "max_position_embeddings|n_positions|n_ctx", &ret->P));
     ret->pos_rows = ret->P;

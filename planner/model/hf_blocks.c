@@ -87,16 +87,15 @@ static bool is_sparse(const sparse *s, int64_t i)
     return s->last_of_step ? (i + 1) % s->step == 0 : i % s->step == 0;
 }
 
-kp_status kp_hf_blocks_make(kp_reader *reader, const kp_hf_keys *keys, kp_hf_arch *arch)
+/* Experts in the layers that have them. */
+static kp_status add_experts(kp_reader *reader, const kp_hf_keys *keys, const kp_hf_arch *arch,
+                             kp_hf_block *blocks)
 {
-    kp_hf_block *blocks;
-    KP_TRY(kp_hf_blocks_alike(reader, arch, &blocks));
-    arch->blocks = blocks;
-    if (!(arch->family->traits & KP_HF_MOE)) return KP_OK;
     kp_hf_mlp moe = arch->mlp;
     const kp_layer_cfg *cfg;
     sparse s;
-    KP_TRY(kp_hf_int(keys, "moe_intermediate_size", 1, arch->mlp.I, &moe.I));
+    moe.I = arch->expert_I;
+    KP_TRY(kp_hf_int(keys, "moe_intermediate_size", 1, moe.I, &moe.I));
     KP_TRY(kp_hf_experts_read(keys, arch->family->traits, &moe));
     KP_TRY(kp_hf_mlp_cfg(reader, &moe, &cfg));
     KP_TRY(read_sparse(keys, arch->L, &s));
@@ -106,4 +105,18 @@ kp_status kp_hf_blocks_make(kp_reader *reader, const kp_hf_keys *keys, kp_hf_arc
         blocks[i].mlp_row = kp_hf_row("MixtureOfExperts");
     }
     return KP_OK;
+}
+
+kp_status kp_hf_blocks_make(kp_reader *reader, const kp_hf_keys *keys, kp_hf_arch *arch)
+{
+    kp_hf_block *blocks;
+    bool experts = arch->family->traits & KP_HF_MOE;
+    KP_TRY(kp_hf_blocks_alike(reader, arch, &blocks));
+    arch->blocks = blocks;
+    if (arch->family->traits & KP_HF_MAY_MOE)
+        experts = kp_hf_find(keys, "num_experts|n_routed_experts") != NULL;
+    if (arch->family->traits & KP_HF_BESIDE)
+        KP_TRY(kp_hf_bool(keys, "enable_moe_block", false, &experts));
+    if (experts) KP_TRY(add_experts(reader, keys, arch, blocks));
+    return kp_hf_hybrid(reader, keys, arch, blocks);
 }

@@ -12,6 +12,10 @@ kp_status kp_hf_blocks_make(kp_reader *reader, const kp_hf_keys *keys, kp_hf_arc
 /* arch->L blocks of one kind, as arch's attn and mlp say; *ret may be changed before use. */
 kp_status kp_hf_blocks_alike(kp_reader *reader, const kp_hf_arch *arch, kp_hf_block **ret);
 
+/* Changes blocks of models whose layers differ in kind; others stay. */
+kp_status kp_hf_hybrid(kp_reader *reader, const kp_hf_keys *keys, kp_hf_arch *arch,
+                       kp_hf_block *blocks);
+
 /* Experts, router and shared experts of `mlp`, whose I is an expert's. */
 kp_status kp_hf_experts_read(const kp_hf_keys *keys, uint32_t traits, kp_hf_mlp *mlp);
 

@@ -31,7 +31,8 @@ static kp_status attention(writing *w, const kp_hf_block *b, kp_ref from, kp_ref
 
 static kp_status mlp(writing *w, const kp_hf_block *b, kp_ref from, kp_ref *ret)
 {
-    return kp_hf_layer(&w->net, b->mlp_name, b->mlp_row, b->mlp, &from, 1, ret);
+    kp_ref in[2] = {from, w->at};
+    return kp_hf_layer(&w->net, b->mlp_name, b->mlp_row, b->mlp, in, b->mlp->mlp->beside ? 2 : 1, ret);
 }
 
 /* x + attn(norm1(x)) + mlp(norm2(x)), or with one norm for both. */

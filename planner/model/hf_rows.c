@@ -12,10 +12,11 @@ static const kp_layer_row rows[] = {
     {"LayerNorm",         0, KP_OP_LAYERNORM, 1, 1, NULL, NULL, NULL, kp_lower_hf_norm},
     {"Linear",            0, 0,               1, 1, NULL, NULL, NULL, kp_lower_hf_linear},
     {"MLP",               0, 0,               1, 1, NULL, NULL, NULL, kp_lower_hf_mlp},
-    {"MixtureOfExperts",  0, 0,               1, 1, NULL, NULL, NULL, kp_lower_hf_moe},
+    {"MixtureOfExperts",  0, 0,               1, 2, NULL, NULL, NULL, kp_lower_hf_moe},
     {"PatchEmbedding",    0, 0,               1, 1, NULL, NULL, NULL, kp_lower_hf_patches},
     {"PositionEmbedding", 0, 0,               1, 1, NULL, NULL, NULL, kp_lower_hf_positions},
     {"RMSNorm",           0, KP_OP_RMSNORM,   1, 1, NULL, NULL, NULL, kp_lower_hf_norm},
+    {"StateMixer",        0, 0,               1, 1, NULL, NULL, NULL, kp_lower_hf_mixer},
 };
 /* clang-format on */
 

@@ -68,6 +68,15 @@ kp_status kp_lower_hf_mlp(kp_rule *rule)
 
 /* ---- experts ---- */
 
+/* x times a weight a channel. */
+static kp_status scale_by(kp_rule *rule, const char *name, uint32_t x, uint32_t *ret)
+{
+    kp_shape shape = kp_rule_shape(rule, x);
+    kp_new_op op = {.op = KP_OP_SCALE, .part = name, .in = &x, .n_in = 1, .n_weights = 1, .out = shape};
+    KP_TRY(kp_hf_weight(rule, name, KP_ROLE_SCALE, kp_dims(1, &shape.dim[shape.rank - 1]), &op.weights[0]));
+    return kp_rule_op(rule, &op, ret);
+}
+
 /* (B, T, k, in) to (B, T, k, out): each token with its expert's kernel of w (E, out, in). */
 static kp_status expert_product(kp_rule *rule, const kp_hf_mlp *m, const char *name, uint32_t x,
                                 int64_t out, uint32_t *ret)
@@ -93,16 +102,34 @@ static kp_status expert_product(kp_rule *rule, const kp_hf_mlp *m, const char *n
 }
 
 /* Probabilities of the chosen experts: (B, T, k, 1). */
-static kp_status route(kp_rule *rule, const kp_hf_mlp *m, uint32_t *ret)
+static kp_status route(kp_rule *rule, const kp_hf_mlp *m, uint32_t x, uint32_t *ret)
 {
     const kp_hf_names *n = m->names;
-    uint32_t y, w;
-    KP_TRY(kp_hf_linear(rule, n->router, rule->in[0], m->E, m->router_bias ? KP_HF_WITH_BIAS : 0, &y));
+    uint32_t y;
+    KP_TRY(kp_hf_linear(rule, n->router, x, m->E, m->router_bias ? KP_HF_WITH_BIAS : 0, &y));
     if (m->correction) /* moved outside the gradient to even the load; counted as a parameter */
-        KP_TRY(kp_hf_weight(rule, n->correction, KP_ROLE_SHIFT, kp_dims(1, &m->E), &w));
+        KP_TRY(kp_rule_weight(rule, n->correction, KP_ROLE_STAT, kp_dims(1, &m->E), false));
     KP_TRY(kp_rule_act(rule, m->sigmoid ? KP_ACT_SIGMOID : KP_ACT_SOFTMAX, y, &y));
+    if (m->beside) KP_TRY(scale_by(rule, "router.per_expert_scale", y, &y));
     kp_shape chosen = kp_hf_tail(kp_rule_shape(rule, y), 2, (int64_t[]){m->top_k, 1});
     return kp_rule_unary(rule, KP_OP_REDUCE, "top_k", y, chosen, ret);
+}
+
+/* Tokens x (B, T, width) to their experts, through them, and back, weighted by p (B, T, k, 1). */
+static kp_status run_experts(kp_rule *rule, const kp_hf_mlp *m, uint32_t x, uint32_t p,
+                             uint32_t *ret)
+{
+    kp_shape shape = kp_rule_shape(rule, x);
+    int64_t width = shape.dim[shape.rank - 1];
+    uint32_t y;
+    KP_TRY(kp_rule_unary(rule, KP_OP_UPSAMPLE, "dispatch", x,
+                         kp_hf_tail(shape, 2, (int64_t[]){m->top_k, width}), &y));
+    KP_TRY(expert_product(rule, m, m->names->expert_up, y, m->gated ? 2 * m->I : m->I, &y));
+    if (m->gated) KP_TRY(gate_halves(rule, m->act, y, &y));
+    else KP_TRY(kp_rule_act(rule, m->act, y, &y));
+    KP_TRY(expert_product(rule, m, m->names->expert_down, y, width, &y));
+    KP_TRY(kp_hf_binary(rule, KP_OP_MUL, "weighted", y, p, kp_rule_shape(rule, y), &y));
+    return kp_rule_unary(rule, KP_OP_REDUCE, "combine", y, shape, ret);
 }
 
 /* The shared experts, which every token goes through, behind a gate in some families. */
@@ -123,22 +150,34 @@ static kp_status add_shared(kp_rule *rule, const kp_hf_mlp *m, uint32_t y, uint3
     return kp_hf_binary(rule, KP_OP_ADD, "shared", y, s, shape, ret);
 }
 
+/* Gemma 4: experts on the residual stream (in[1]) beside an MLP on its norm (in[0]), a norm behind
+ * each; the router reads the stream through a norm and a scale of its own. */
+static kp_status experts_beside(kp_rule *rule, const kp_hf_mlp *m)
+{
+    kp_hf_norm norm = {true, true, false}, bare = {true, false, false};
+    uint32_t stream = rule->in[rule->n_in - 1], a, b, p, block = rule->build->layers[rule->layer].parent;
+    if (block != KP_NO) rule->scope = rule->build->layers[block].path;
+    KP_TRY(kp_hf_mlp_ops(rule, m, "mlp.", m->shared_I, rule->in[0], &a));
+    KP_TRY(kp_hf_normalise(rule, "post_feedforward_layernorm_1", a, norm, &a));
+    KP_TRY(kp_hf_normalise(rule, "router.norm", stream, bare, &p));
+    KP_TRY(scale_by(rule, "router.scale", p, &p));
+    KP_TRY(route(rule, m, p, &p));
+    KP_TRY(kp_hf_normalise(rule, "pre_feedforward_layernorm_2", stream, norm, &b));
+    KP_TRY(run_experts(rule, m, b, p, &b));
+    KP_TRY(kp_hf_normalise(rule, "post_feedforward_layernorm_2", b, norm, &b));
+    KP_TRY(kp_hf_binary(rule, KP_OP_ADD, "beside", a, b, kp_rule_shape(rule, a), &a));
+    return kp_rule_out(rule, a);
+}
+
 kp_status kp_lower_hf_moe(kp_rule *rule)
 {
     const kp_hf_mlp *m = rule->cfg->mlp;
-    kp_shape x = rule->x[0];
-    int64_t h = x.dim[x.rank - 1], width = m->latent ? m->latent : h;
+    int64_t h = rule->x[0].dim[rule->x[0].rank - 1];
     uint32_t p, y = rule->in[0];
-    KP_TRY(route(rule, m, &p));
+    if (m->beside) return experts_beside(rule, m);
+    KP_TRY(route(rule, m, y, &p));
     if (m->latent) KP_TRY(kp_hf_linear(rule, "fc1_latent_proj", y, m->latent, 0, &y));
-    KP_TRY(kp_rule_unary(rule, KP_OP_UPSAMPLE, "dispatch", y,
-                         kp_hf_tail(x, 2, (int64_t[]){m->top_k, width}), &y));
-    KP_TRY(expert_product(rule, m, m->names->expert_up, y, m->gated ? 2 * m->I : m->I, &y));
-    if (m->gated) KP_TRY(gate_halves(rule, m->act, y, &y));
-    else KP_TRY(kp_rule_act(rule, m->act, y, &y));
-    KP_TRY(expert_product(rule, m, m->names->expert_down, y, width, &y));
-    KP_TRY(kp_hf_binary(rule, KP_OP_MUL, "weighted", y, p, kp_rule_shape(rule, y), &y));
-    KP_TRY(kp_rule_unary(rule, KP_OP_REDUCE, "combine", y, kp_hf_tail(x, 1, &width), &y));
+    KP_TRY(run_experts(rule, m, y, p, &y));
     if (m->latent) KP_TRY(kp_hf_linear(rule, "fc2_latent_proj", y, h, 0, &y));
     KP_TRY(add_shared(rule, m, y, &y));
     KP_TRY(kp_hf_dropout(rule, "dropout", m->dropout, y, &y));

@@ -77,6 +77,8 @@ static kp_status build(kp_reader *reader, const kp_spec *spec, const kp_bind *bi
     KP_TRY(kp_build_run(&b, model, inputs, outputs));
     KP_TRY(kp_customs_check(&b));
     KP_TRY(kp_stored_warn(&b));
+    for (uint32_t i = 0; i < spec->n_notes; i++)
+        KP_TRY(kp_build_warn(&b, spec->notes[i].code, KP_NO, spec->notes[i].message));
     return kp_build_finish(&b, spec, first, inputs, outputs, ret);
 }
 

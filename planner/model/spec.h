@@ -99,6 +99,8 @@ typedef struct kp_spec {
     kp_format format;
     kp_compile compile;
     json_t *container; /* what the file's container says (planner/container/join.h), or NULL */
+    kp_model_warning notes[3]; /* what of the file the model leaves out */
+    uint32_t n_notes;
 } kp_spec;
 
 /* What all readers share. */
