@@ -65,7 +65,7 @@ static kp_status read_attention(const kp_hf_keys *keys, uint32_t traits, kp_hf_a
     a->qk_norm_kind = (kp_hf_norm){.rms = ret->norm.rms, .scale = true};
     KP_TRY(kp_hf_bool(keys, "use_qk_norm|qk_layernorm",
                       traits & (KP_HF_QK_NORM | KP_HF_QK_NORM_ALL), &norm));
-    if (norm) a->qk_norm = traits & KP_HF_QK_NORM_ALL ? KP_HF_QK_ALL : KP_HF_QK_HEAD;
+    if (norm && ret->names->q_norm) a->qk_norm = traits & KP_HF_QK_NORM_ALL ? KP_HF_QK_ALL : KP_HF_QK_HEAD;
     KP_TRY(kp_hf_num(keys, "attention_dropout|attention_probs_dropout_prob|attn_pdrop", 0,
                      &a->dropout));
     KP_TRY(kp_hf_num(keys, "hidden_dropout_prob|resid_pdrop|hidden_dropout|residual_dropout|dropout",
@@ -79,6 +79,7 @@ static kp_status read_attention(const kp_hf_keys *keys, uint32_t traits, kp_hf_a
 static kp_status read_latent(const kp_hf_keys *keys, kp_hf_attn *a)
 {
     int64_t nope;
+    if (!a->names->kv_down) return KP_OK;
     KP_TRY(kp_hf_int(keys, "kv_lora_rank", 1, 0, &a->kv_rank));
     if (!a->kv_rank) return KP_OK;
     KP_TRY(kp_hf_int(keys, "q_lora_rank", 1, 0, &a->q_rank));

@@ -29,7 +29,8 @@ static const kp_hf_names nemotron_h = {.embed = "backbone.embeddings", .block = 
 static const kp_hf_names gemma_4 = {LLAMA_TOP, LLAMA_ATTN, LLAMA_MLP, .norm1 = "input_layernorm",
     .norm_attn = "post_attention_layernorm", .norm2 = "pre_feedforward_layernorm", .norm_mlp = "post_feedforward_layernorm",
     EXPERTS("router.proj", "experts", "mlp")};
-static const kp_hf_names llama_4 = {LLAMA_TOP, LLAMA_NORMS, LLAMA_ATTN,
+static const kp_hf_names llama_4 = {LLAMA_TOP, LLAMA_NORMS, .attn = "self_attn", .q = "q_proj", .k = "k_proj", .v = "v_proj",
+    .o = "o_proj", /* its norms of queries and keys have no scale */
     .mlp = "feed_forward", .gate = "gate_proj", .up = "up_proj", .down = "down_proj",
     EXPERTS("router", "experts", "shared_expert")};
 static const kp_hf_names baichuan = {LLAMA_TOP, LLAMA_NORMS, LLAMA_MLP, .attn = "self_attn", .qkv = "W_pack", .o = "o_proj"};
