@@ -156,13 +156,27 @@ static const char *group_path(const kp_build *b, const kp_stored *stored, uint32
 
 /* ---- one layer ---- */
 
-/* The statistics of a BatchNormalization inside the layer, a random generator's state. */
-static bool is_statistic(const char *name)
+/* True if weights at .. at + 3 are the variables 0 to 3 of one group and vectors of one length: those
+ * of a BatchNormalization, whose last two are statistics. */
+static bool is_batch_norm(const kp_stored *stored, uint32_t at)
 {
-    const char *norm = strstr(name, "batch_normalization");
-    const char *dot = norm ? strchr(norm, '.') : NULL;
-    if (dot && (!strcmp(dot, ".2") || !strcmp(dot, ".3"))) return true;
-    return strstr(name, "moving_mean") || strstr(name, "moving_variance");
+    const weight *w = &stored->weights[at];
+    size_t n = strlen(w->path);
+    if (n < 6 || strcmp(w->path + n - 6, "vars/0") || stored->n_weights - at < 4) return false;
+    for (uint32_t i = 0; i < 4; i++) {
+        bool brother = !strncmp(w[i].path, w->path, n - 1) && w[i].path[n - 1] == (char)('0' + i) && !w[i].path[n];
+        if (!brother || w[i].shape.rank != 1 || w[i].shape.dim[0] != w->shape.dim[0]) return false;
+    }
+    bool fifth = stored->n_weights - at > 4 && !strncmp(w[4].path, w->path, n - 1);
+    return !fifth;
+}
+
+/* What training does not change: statistics by their place or, in HDF5 files, by their name. */
+static bool is_statistic(const kp_stored *stored, uint32_t at)
+{
+    const char *path = stored->weights[at].path;
+    if (strstr(path, "moving_mean") || strstr(path, "moving_variance")) return true;
+    return (at >= 2 && is_batch_norm(stored, at - 2)) || (at >= 3 && is_batch_norm(stored, at - 3));
 }
 
 /* A name for people: "query_dense/vars/0" is "query_dense.0", "vars/0" is "vars.0", "kernel:0" is
@@ -179,11 +193,12 @@ static const char *short_name(kp_arena *arena, const char *name)
     return kp_arena_strn(arena, name, n);
 }
 
-static kp_status declare(kp_rule *rule, const weight *w, size_t skip)
+static kp_status declare(kp_rule *rule, const kp_stored *stored, uint32_t at, size_t skip)
 {
+    const weight *w = &stored->weights[at];
     const char *own = short_name(rule->arena, w->path + skip);
     if (!own) return kp_nomem(rule->err);
-    bool state = strstr(own, "seed_generator") != NULL, statistic = is_statistic(own);
+    bool state = strstr(own, "seed_generator") != NULL, statistic = is_statistic(stored, at);
     kp_weight_role role = state ? KP_ROLE_STATE : statistic ? KP_ROLE_STAT
                           : w->shape.rank > 1 ? KP_ROLE_KERNEL : KP_ROLE_BIAS;
     bool trainable = !state && !statistic && kp_dtype_is_float(w->dtype);
@@ -214,7 +229,7 @@ kp_status kp_stored_declare(kp_rule *rule)
     size_t n = strlen(path);
     for (uint32_t i = lower_bound(stored, path); i < stored->n_weights; i++) {
         if (strncmp(stored->weights[i].path, path, n)) break;
-        KP_TRY(declare(rule, &stored->weights[i], n));
+        KP_TRY(declare(rule, stored, i, n));
         rule->n_weights++;
     }
     return KP_OK;

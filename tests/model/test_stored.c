@@ -36,14 +36,17 @@ static const struct {
     {MODEL("{'kind':'keras','weights':["
            WEIGHT("layers/my_block_1/vars/0", "[8,3]", "float32") ","
            WEIGHT("layers/my_block/att/query/vars/1", "[5]", "float16") ","
-           WEIGHT("layers/my_block/batch_normalization/vars/2", "[7]", "float32") ","
+           WEIGHT("layers/my_block/bn/vars/0", "[7]", "float32") ","
+           WEIGHT("layers/my_block/bn/vars/1", "[7]", "float32") ","
+           WEIGHT("layers/my_block/bn/vars/2", "[7]", "float32") ","
+           WEIGHT("layers/my_block/bn/vars/3", "[7]", "float32") ","
            WEIGHT("layers/my_block/seed_generator/vars/0", "[2]", "uint32") ","
            WEIGHT("layers/functional/layers/my_block/vars/0", "[]", "float32") ","
            WEIGHT("layers/my_blocks/vars/0", "[100]", "float32") ","
            WEIGHT("layers/dense/vars/0", "[8,8]", "float32") "],'warnings':[]}"),
-     144 + 24 + 12 + 1, 144 + 24 + 5 + 1,
+     144 + 24 + 5 + 28 + 1, 144 + 24 + 5 + 14 + 1,
      {"first/att/query.1", "second/vars.0", "third/vars.0"},
-     "class 'MyBlock' is not known: its output and its 3 weights are counted"},
+     "class 'MyBlock' is not known: its output and its 6 weights are counted"},
     {MODEL("{'kind':'hdf5','weights':["
            WEIGHT("model_weights/second/second/kernel:0", "[8,3]", "float32") ","
            WEIGHT("model_weights/first/first/moving_mean:0", "[5]", "float32") ","
