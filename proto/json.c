@@ -79,13 +79,24 @@ static kp_status prescan(scan *s, kp_err *err)
     return KP_OK;
 }
 
+static uint64_t document_bytes(const scan *s)
+{
+    return s->objects * OBJECT_BYTES + s->arrays * ARRAY_BYTES + s->commas * VALUE_BYTES;
+}
+
+uint64_t kp_json_memory(const char *text, size_t len)
+{
+    scan s = {.text = text, .len = len};
+    prescan(&s, NULL); /* nested too deep: whoever parses it will say so */
+    return document_bytes(&s);
+}
+
 static kp_status check_size(const scan *s, kp_err *err)
 {
     if (s->len > KP_JSON_BYTES_MAX)
         return kp_fail(err, KP_INPUT, "JSON text of %s is longer than the %s that are read",
                        kp_size_text(s->len).s, kp_size_text(KP_JSON_BYTES_MAX).s);
-    uint64_t bytes = s->objects * OBJECT_BYTES + s->arrays * ARRAY_BYTES + s->commas * VALUE_BYTES;
-    if (bytes <= KP_JSON_MEMORY_MAX) return KP_OK;
+    if (document_bytes(s) <= KP_JSON_MEMORY_MAX) return KP_OK;
     return kp_fail(err, KP_INPUT,
                    "JSON text with %s objects, %s arrays and %s values needs too much memory",
                    kp_count_text(s->objects).s, kp_count_text(s->arrays).s,

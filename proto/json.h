@@ -25,4 +25,8 @@ kp_status kp_json_parse(const char *text, size_t len, json_t **ret, kp_err *err)
  * Keras files of Python 2 hold the bytes of functions so. */
 kp_status kp_json_parse_foreign(const char *text, size_t len, json_t **ret, kp_err *err);
 
+/* What a text's document would take, estimated as for KP_JSON_MEMORY_MAX: brackets and commas count,
+ * the bytes of strings do not. Of a text that is nested too deep, the part before. */
+uint64_t kp_json_memory(const char *text, size_t len);
+
 #endif

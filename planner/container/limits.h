@@ -13,7 +13,8 @@
 #define KP_MIB ((uint64_t)1 << 20)
 
 #define KP_CONFIG_BYTES_MAX    (64 * KP_MIB) /* configuration text that stands in the file as it is */
-#define KP_INFLATED_BYTES_MAX  (16 * KP_MIB) /* what is unpacked: a configuration, a gzip file */
+#define KP_INFLATED_BYTES_MAX  (8 * KP_MIB)  /* what is unpacked: a configuration, a gzip file */
+#define KP_INFLATED_TREE_MAX   (32 * KP_MIB) /* memory of an unpacked text's document, strings left out */
 #define KP_METADATA_BYTES_MAX  KP_MIB        /* metadata.json; an attribute of HDF5 but model_config */
 #define KP_RATIO_MAX           200           /* of unpacked to packed bytes ... */
 #define KP_RATIO_FREE_BYTES    KP_MIB        /* ... of what unpacks to more than this */
