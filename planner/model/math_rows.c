@@ -15,6 +15,7 @@ SCHEMA(cfg_blocks, NEED(INT, count, "block_size"), MAY(FORMAT, channels_first, "
 SCHEMA(cfg_getitem, MAY(JSON, key, "key", 0));
 SCHEMA(cfg_matmul, MAY(BOOL, transpose_a, "transpose_a", 0), MAY(BOOL, transpose_b, "transpose_b", 0));
 SCHEMA(cfg_newshape, NEED(INTS, dims, "newshape"));
+SCHEMA(cfg_one_hot, NEED(INT, width, "num_classes"), MAY(INTS, axis, "axis", -1));
 SCHEMA(cfg_pad_width, NEED(PAIRS, dims, "pad_width"));
 SCHEMA(cfg_reduce, MAY(INTS, axis, "axis", NAN), MAY(BOOL, keepdims, "keepdims", 0));
 SCHEMA(cfg_split, NEED(INTS, dims, "indices_or_sections"), MAY(INTS, axis, "axis", NAN));
@@ -89,6 +90,7 @@ const kp_layer_row kp_math_rows[] = {
     UNARY("Negative"),
     UNARY("Normalize"),
     COMPARE("NotEqual"),
+    {"OneHot", 0, OP(UPSAMPLE), 1, 1, &cfg_one_hot, kp_shape_one_hot, NULL, kp_lower_one_hot},
     {"Pad", 0, OP(PAD), 1, 1, &cfg_pad_width, kp_shape_pad_width, NULL, kp_lower_same},
     BINARY("Power", MATH),
     REDUCE("Prod"),

@@ -35,6 +35,25 @@ kp_status kp_shape_expand(kp_rule *rule)
     return kp_rule_y(rule, y);
 }
 
+/* Indices to rows with a one in them. */
+kp_status kp_shape_one_hot(kp_rule *rule)
+{
+    kp_shape y = rule->x[0];
+    unsigned at;
+    KP_TRY(kp_axis(rule, rule->cfg->axis.v[0], y.rank + 1u, &at));
+    KP_TRY(insert_axis(rule, &y, at, rule->cfg->width));
+    return kp_rule_y(rule, y);
+}
+
+kp_status kp_lower_one_hot(kp_rule *rule)
+{
+    kp_new_op op = {.op = KP_OP_UPSAMPLE, .in = rule->in, .n_in = 1, .out = rule->y[0],
+                    .has_dtype = true, .dtype = KP_FLOAT32};
+    uint32_t out;
+    KP_TRY(kp_rule_op(rule, &op, &out));
+    return kp_rule_out(rule, out);
+}
+
 /* No axis given: all of size 1. */
 kp_status kp_shape_squeeze(kp_rule *rule)
 {

@@ -22,15 +22,17 @@ static int64_t positions(const kp_rule *rule, kp_shape shape)
     return kp_shape_product(shape, from, from + rule->row->spatial);
 }
 
-/* Pairs of output and input positions of one dimension that touch: padding has none. */
+/* Pairs of output and input positions of one dimension that touch: padding has none. 'same' centres
+ * the kernel on every position, wherever a convolution would start. */
 static int64_t touching(int64_t in, int64_t out, int64_t kernel, int64_t stride, kp_padding padding)
 {
-    int64_t total = 0, need = (out - 1) * stride + kernel - in;
-    int64_t before = padding == KP_PAD_VALID || need < 0 ? 0 : need / 2;
+    int64_t total = 0, before = padding == KP_PAD_VALID ? 0 : kernel / 2;
     if (out > 1 << 20) return kp_dim_mul(out, kernel);
     for (int64_t i = 0; i < out; i++) {
         int64_t from = i * stride - before, to = from + kernel;
-        total += (to > in ? in : to) - (from < 0 ? 0 : from);
+        if (to > in) to = in;
+        if (from < 0) from = 0;
+        total += to > from ? to - from : 0;
     }
     return total;
 }

@@ -67,6 +67,7 @@ static const kp_tf_op functions[] = {
     SAME("neg", "Negative"),
     SAME("negative", "Negative"),
     SAME("not_equal", "NotEqual"),
+    {"one_hot", "OneHot", false, {{"depth", "num_classes", PLAIN}, {"axis", "axis", PLAIN}}},
     {"pad", "Pad", false, {{"paddings", "pad_width", PLAIN}}},
     {"permute_dimensions", "Transpose", false, {{"pattern", "axes", PLAIN}}},
     SAME("pow", "Power"),
