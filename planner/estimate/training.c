@@ -262,7 +262,10 @@ static kp_status resolve_loss(resolver *r)
     if (!find_loss(t->loss_name, &t->loss) && given) return unknown_loss(r, given);
     if (!given)
         KP_TRY(assume(r, "loss", t->loss_name,
-                      file ? "the file's compile_config (--loss)" : "the last layer (--loss)"));
+                      !file ? "the last layer (--loss)"
+                      : r->graph->format >= KP_FORMAT_HUGGINGFACE
+                          ? "what such models learn with (--loss)"
+                          : "the file's compile_config (--loss)"));
     t->labels_onehot =
         r->options->labels ? r->options->labels == KP_LABELS_ONEHOT : t->loss != KP_LOSS_SPARSE;
     return KP_OK;

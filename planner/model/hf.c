@@ -8,8 +8,8 @@
 
 bool kp_hf_is(const json_t *json)
 {
-    static const char *const keys[] = {"model_type", "architectures", "text_config", "hidden_size", "n_embd",
-                                       "d_model"};
+    static const char *const keys[] = {"model_type", "architectures", "text_config",
+                                       "hidden_size", "n_embd", "d_model"};
     for (size_t i = 0; i < KP_LEN(keys); i++)
         if (json_object_get(json, keys[i])) return true;
     return false;
@@ -101,7 +101,8 @@ static void note(kp_spec *spec, const char *message)
 /* What of the file the model leaves out. */
 static kp_status add_notes(const kp_hf_keys *keys, const json_t *json, kp_spec *ret)
 {
-    static const char *const other[] = {"vision_config", "audio_config", "img_processor", "speech_config"};
+    static const char *const other[] = {"vision_config", "audio_config", "img_processor",
+                                        "speech_config"};
     int64_t predictors;
     for (size_t i = 0; i < KP_LEN(other); i++)
         if (json_is_object(json_object_get(json, other[i])) && !ret->n_notes)
@@ -123,7 +124,7 @@ kp_status kp_hf_read(kp_reader *reader, json_t *json, kp_spec *ret)
     KP_TRY(add_notes(&keys, json, ret));
     ret->format = KP_FORMAT_HUGGINGFACE;
     ret->compile = (kp_compile){.learning_rate = (double)NAN};
-    if (family->kind != KP_HF_ENCODER) ret->compile.loss = "sparse_categorical_crossentropy";
+    ret->compile.loss = "sparse_categorical_crossentropy";
     if (family->kind == KP_HF_T5) return kp_hf_t5(reader, &keys, family, ret);
     if (family->kind == KP_HF_BART) return kp_hf_bart(reader, &keys, family, ret);
     KP_TRY(kp_hf_arch_read(reader, &keys, family, &arch));

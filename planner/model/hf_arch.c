@@ -8,7 +8,7 @@ static kp_status read_heads(const kp_hf_keys *keys, uint32_t traits, int64_t h, 
 {
     bool multi = traits & KP_HF_MULTI_QUERY;
     int64_t wide = 0;
-    KP_TRY(kp_hf_need(keys, "num_attention_heads|n_head|num_heads|n_heads|n_heads", &ret->H));
+    KP_TRY(kp_hf_need(keys, "num_attention_heads|n_head|num_heads|n_heads", &ret->H));
     KP_TRY(kp_hf_bool(keys, "multi_query|multi_query_attention", multi, &multi));
     bool grouped = kp_hf_find(keys, "num_key_value_heads|n_head_kv|num_kv_heads") != NULL;
     KP_TRY(kp_hf_int(keys, "num_key_value_heads|n_head_kv|num_kv_heads|multi_query_group_num", 1,
@@ -68,8 +68,8 @@ static kp_status read_attention(const kp_hf_keys *keys, uint32_t traits, kp_hf_a
     if (norm && ret->names->q_norm) a->qk_norm = traits & KP_HF_QK_NORM_ALL ? KP_HF_QK_ALL : KP_HF_QK_HEAD;
     KP_TRY(kp_hf_num(keys, "attention_dropout|attention_probs_dropout_prob|attn_pdrop", 0,
                      &a->dropout));
-    KP_TRY(kp_hf_num(keys, "hidden_dropout_prob|resid_pdrop|hidden_dropout|residual_dropout|dropout",
-                     0, &a->out_dropout));
+    KP_TRY(kp_hf_num(keys, "hidden_dropout_prob|resid_pdrop|hidden_dropout|residual_dropout|"
+                           "dropout", 0, &a->out_dropout));
     ret->mlp.dropout = a->out_dropout;
     KP_TRY(kp_hf_num(keys, "embd_pdrop|embedding_dropout", 0, &ret->embed_dropout));
     return read_heads(keys, traits, ret->h, a);
@@ -98,12 +98,14 @@ kp_status kp_hf_experts_read(const kp_hf_keys *keys, uint32_t traits, kp_hf_mlp 
 {
     int64_t shared, n;
     KP_TRY(kp_hf_need(keys, "num_local_experts|num_experts|n_routed_experts", &m->E));
-    KP_TRY(kp_hf_need(keys, "num_experts_per_tok|num_experts_per_token|experts_per_token|top_k_experts", &m->top_k));
+    KP_TRY(kp_hf_need(keys, "num_experts_per_tok|num_experts_per_token|experts_per_token|"
+                            "top_k_experts", &m->top_k));
     if (m->top_k > m->E)
         return kp_fail(keys->err, KP_INPUT, "'num_experts_per_tok' is %lld of %lld experts",
                        (long long)m->top_k, (long long)m->E);
     KP_TRY(kp_hf_int(keys, "n_shared_experts|num_shared_experts", 0, 0, &n));
-    KP_TRY(kp_hf_int(keys, "shared_expert_intermediate_size|moe_shared_expert_intermediate_size|shared_intermediate_size", 0, 0, &shared));
+    KP_TRY(kp_hf_int(keys, "shared_expert_intermediate_size|moe_shared_expert_intermediate_size|"
+                           "shared_intermediate_size", 0, 0, &shared));
     if (traits & KP_HF_ONE_SHARED) n = 1;
     m->shared_I = shared ? shared : kp_dim_mul(n, m->I);
     KP_TRY(kp_hf_int(keys, "moe_latent_size", 1, 0, &m->latent));
@@ -131,7 +133,8 @@ static kp_status read_mlp(const kp_hf_keys *keys, uint32_t traits, const char *a
     ret->expert_I = m->I;
     KP_TRY(kp_hf_int(keys, "intermediate_size_mlp", 1, m->I, &m->I)); /* Llama 4's dense layers */
     if (traits & KP_HF_HALF_FFN) m->I /= 2;
-    const char *name = kp_hf_text(keys, "hidden_act|activation_function|hidden_activation|activation|mlp_hidden_act");
+    const char *name = kp_hf_text(keys, "hidden_act|activation_function|hidden_activation|"
+                                        "activation|mlp_hidden_act");
     m->act = kp_hf_activation(name ? name : act);
     return KP_OK;
 }
@@ -167,7 +170,8 @@ static kp_status read_sizes(const kp_hf_keys *keys, uint32_t traits, kp_hf_arch 
     KP_TRY(read_depth(keys, &ret->L));
     ret->embed_width = ret->h;
     if (ret->family->kind == KP_HF_VISION) return KP_OK;
-    KP_TRY(kp_hf_need(keys, kp_hf_find(keys, "vocab_size") ? "vocab_size" : "padded_vocab_size|vocab_size", &ret->V));
+    bool padded = !kp_hf_find(keys, "vocab_size") && kp_hf_find(keys, "padded_vocab_size");
+    KP_TRY(kp_hf_need(keys, padded ? "padded_vocab_size" : "vocab_size", &ret->V));
     ret->rows = ret->V;
     if (traits & KP_HF_LEARNED)
         KP_TRY(kp_hf_need(keys, "max_position_embeddings|n_positions|n_ctx", &ret->P));
@@ -179,8 +183,21 @@ static kp_status read_sizes(const kp_hf_keys *keys, uint32_t traits, kp_hf_arch 
     return kp_hf_bool(keys, "tie_word_embeddings", traits & KP_HF_TIED, &ret->tied);
 }
 
+/* Falcon's later architecture: a norm of its own before attention and MLP. */
+static kp_status two_norms(kp_reader *reader, kp_hf_arch *ret)
+{
+    kp_hf_names *names = KP_NEW(reader->arena, kp_hf_names, 1);
+    if (!names) return kp_nomem(reader->err);
+    *names = *ret->names;
+    names->norm1 = "ln_attn";
+    names->norm2 = "ln_mlp";
+    ret->names = names;
+    ret->order = KP_HF_PARALLEL;
+    return KP_OK;
+}
+
 /* What single families say in keys of their own. */
-static kp_status read_quirks(const kp_hf_keys *keys, kp_hf_arch *ret)
+static kp_status read_quirks(kp_reader *reader, const kp_hf_keys *keys, kp_hf_arch *ret)
 {
     const char *type = ret->family->model_type;
     bool on;
@@ -201,7 +218,7 @@ static kp_status read_quirks(const kp_hf_keys *keys, kp_hf_arch *ret)
     }
     if (!strcmp(type, "falcon")) {
         KP_TRY(kp_hf_bool(keys, "new_decoder_architecture", false, &on));
-        if (on) ret->order = KP_HF_PARALLEL;
+        if (on) return two_norms(reader, ret);
     }
     return KP_OK;
 }
@@ -221,5 +238,5 @@ kp_status kp_hf_arch_read(kp_reader *reader, const kp_hf_keys *keys, const kp_hf
     KP_TRY(read_biases(keys, t, ret));
     KP_TRY(read_latent(keys, &ret->attn));
     ret->pooler = family->kind == KP_HF_ENCODER && ret->names->head;
-    return read_quirks(keys, ret);
+    return read_quirks(reader, keys, ret);
 }

@@ -68,7 +68,7 @@ static const kp_hf_names bloom = {LLAMA_NORMS, FUSED, .up = "dense_h_to_4h", .at
 static const kp_hf_names chatglm = {LLAMA_NORMS, FUSED, .gate_up = "dense_h_to_4h", .attn = "self_attention",
     .embed = "transformer.embedding.word_embeddings", .block = "transformer.encoder.layers",
     .final_norm = "transformer.encoder.final_layernorm", .head = "transformer.output_layer"};
-static const kp_hf_names falcon = {FUSED, .norm1 = "ln_attn", .norm2 = "ln_mlp", .up = "dense_h_to_4h", .attn = "self_attention",
+static const kp_hf_names falcon = {FUSED, .norm1 = "input_layernorm", .up = "dense_h_to_4h", .attn = "self_attention",
     .embed = "transformer.word_embeddings", .block = "transformer.h", .final_norm = "transformer.ln_f", .head = "lm_head"};
 #define OUT_PROJ    .attn = "self_attn", .q = "q_proj", .k = "k_proj", .v = "v_proj", .o = "out_proj"
 static const kp_hf_names opt = {OUT_PROJ, .embed = "model.decoder.embed_tokens", .positions = "model.decoder.embed_positions",

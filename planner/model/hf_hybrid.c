@@ -102,7 +102,8 @@ static kp_status lettered_layer(kp_reader *reader, const kp_hf_keys *keys, const
     char letter = letter_of(keys, i);
     b->attn_name = b->mlp_name = "mixer";
     if (letter == 'M')
-        *b = (kp_hf_block){.attn = mamba, .attn_row = kp_hf_row("StateMixer"), .attn_name = "mixer"};
+        *b = (kp_hf_block){.attn = mamba, .attn_row = kp_hf_row("StateMixer"),
+                           .attn_name = "mixer"};
     else if (letter == '*') b->mlp = NULL;
     else if (letter == '-') {
         b->attn = NULL;
@@ -236,7 +237,8 @@ static kp_status global_layers(kp_reader *reader, const kp_hf_keys *keys, kp_hf_
     if (!types) return kp_fail(keys->err, KP_INPUT, "'layer_types' is missing");
     if (narrow || shared)
         return kp_fail(keys->err, KP_UNSUPPORTED, "'%s' is not known: embeddings of each layer and "
-                       "shared keys have no rule", narrow ? "hidden_size_per_layer_input" : "num_kv_shared_layers");
+                       "shared keys have no rule", narrow ? "hidden_size_per_layer_input"
+                                                          : "num_kv_shared_layers");
     KP_TRY(kp_hf_int(keys, "global_head_dim", 1, full.dk, &full.dk));
     KP_TRY(kp_hf_bool(keys, "attention_k_eq_v", false, &full.shares_kv));
     if (full.shares_kv) KP_TRY(kp_hf_int(keys, "num_global_key_value_heads", 1, full.K, &full.K));

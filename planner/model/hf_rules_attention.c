@@ -99,7 +99,8 @@ static kp_status attend(kp_rule *rule, const kp_hf_attn *a, uint32_t q, uint32_t
                     .n_in = in[2] == KP_NO ? 2 : 3, .attr = {.heads = (uint32_t)a->H},
                     .out = scores, .flops = pairs * (2 * (double)a->dk + 5)};
     if (a->sinks) /* a learned logit a head that no position has */
-        KP_TRY(kp_hf_weight(rule, "sinks", KP_ROLE_SHIFT, kp_dims(1, &a->H), &op.weights[op.n_weights++]));
+        KP_TRY(kp_hf_weight(rule, "sinks", KP_ROLE_SHIFT, kp_dims(1, &a->H),
+                            &op.weights[op.n_weights++]));
     KP_TRY(kp_rule_op(rule, &op, &p));
     KP_TRY(kp_hf_dropout(rule, "dropout", a->dropout, p, &p));
     x.rank--;

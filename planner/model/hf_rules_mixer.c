@@ -98,6 +98,7 @@ kp_status kp_lower_hf_mixer(kp_rule *rule)
     KP_TRY(convolve(rule, m, x, &x));
     KP_TRY(scan(rule, m, x, dt, &y));
     KP_TRY(gated_norm(rule, m, y, z, &y));
-    KP_TRY(kp_hf_linear(rule, "out_proj", y, in.dim[in.rank - 1], m->proj_bias ? KP_HF_WITH_BIAS : 0, &y));
+    KP_TRY(kp_hf_linear(rule, "out_proj", y, in.dim[in.rank - 1],
+                        m->proj_bias ? KP_HF_WITH_BIAS : 0, &y));
     return kp_rule_out(rule, y);
 }

@@ -73,7 +73,8 @@ static kp_status scale_by(kp_rule *rule, const char *name, uint32_t x, uint32_t 
 {
     kp_shape shape = kp_rule_shape(rule, x);
     kp_new_op op = {.op = KP_OP_SCALE, .part = name, .in = &x, .n_in = 1, .n_weights = 1, .out = shape};
-    KP_TRY(kp_hf_weight(rule, name, KP_ROLE_SCALE, kp_dims(1, &shape.dim[shape.rank - 1]), &op.weights[0]));
+    KP_TRY(kp_hf_weight(rule, name, KP_ROLE_SCALE, kp_dims(1, &shape.dim[shape.rank - 1]),
+                        &op.weights[0]));
     return kp_rule_op(rule, &op, ret);
 }
 
@@ -155,7 +156,8 @@ static kp_status add_shared(kp_rule *rule, const kp_hf_mlp *m, uint32_t y, uint3
 static kp_status experts_beside(kp_rule *rule, const kp_hf_mlp *m)
 {
     kp_hf_norm norm = {true, true, false}, bare = {true, false, false};
-    uint32_t stream = rule->in[rule->n_in - 1], a, b, p, block = rule->build->layers[rule->layer].parent;
+    uint32_t stream = rule->in[rule->n_in - 1], a, b, p;
+    uint32_t block = rule->build->layers[rule->layer].parent;
     if (block != KP_NO) rule->scope = rule->build->layers[block].path;
     KP_TRY(kp_hf_mlp_ops(rule, m, "mlp.", m->shared_I, rule->in[0], &a));
     KP_TRY(kp_hf_normalise(rule, "post_feedforward_layernorm_1", a, norm, &a));

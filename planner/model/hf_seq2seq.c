@@ -38,11 +38,13 @@ static kp_status half(writing *w, const stack *s, const char *norm_name, const c
                       const char *row, const kp_layer_cfg *cfg, bool cross)
 {
     kp_ref parts[2] = {w->at}, in[2];
+    const char *sum = kp_arena_fmt(w->net.reader->arena, "residual_%s", name);
+    if (!sum) return kp_nomem(w->net.reader->err);
     if (s->pre) KP_TRY(norm(w, s, norm_name));
     in[0] = w->at;
     in[1] = w->encoded;
     KP_TRY(kp_hf_layer(&w->net, name, kp_hf_row(row), cfg, in, cross ? 2 : 1, &parts[1]));
-    KP_TRY(add(w, "residual", parts, 2));
+    KP_TRY(add(w, sum, parts, 2));
     return s->pre ? KP_OK : norm(w, s, norm_name);
 }
 
@@ -292,15 +294,16 @@ static kp_status write_bart_side(writing *w, const bart *m, const stack *s, cons
     const char *positions = kp_arena_fmt(arena, "model.%s.embed_positions", side);
     const char *first = kp_arena_fmt(arena, "model.%s.layernorm_embedding", side);
     const char *last = kp_arena_fmt(arena, "model.%s.layer_norm", side);
+    const char *sum = kp_arena_fmt(arena, "model.%s.embeddings", side);
     kp_ref parts[2];
-    if (!embed || !positions || !first || !last) return kp_nomem(w->net.reader->err);
+    if (!embed || !positions || !first || !last || !sum) return kp_nomem(w->net.reader->err);
     KP_TRY(look_up_again(w, again ? embed : "model.shared", again ? "model.shared" : NULL, m->V,
                          m->h, ids));
     parts[0] = w->at;
     KP_TRY(kp_hf_add(&w->net, positions, "PositionEmbedding",
                      (kp_layer_cfg){.rows = m->P + 2, .width = m->h, .count = m->P}, &ids, 1,
                      &parts[1]));
-    KP_TRY(add(w, "embeddings", parts, 2));
+    KP_TRY(add(w, sum, parts, 2));
     KP_TRY(norm(w, s, first));
     KP_TRY(write_stack(&w->net, s, w->encoded, &w->at));
     return m->final_norm ? norm(w, s, last) : KP_OK;

@@ -50,7 +50,8 @@ static kp_status refuse_others(const kp_hf_keys *keys)
         {"encoder_num_layers|decoder_num_layers", "an encoder and a decoder"},
         {"bert_no_binary_head|bert_binary_head", "BERT"},
         {"img_h|img_w|vision_backbone_type", "a vision model"},
-        {"heterogeneous_layers_config_path|heterogeneous_layers_config_encoded_json", "layers that differ"},
+        {"heterogeneous_layers_config_path|heterogeneous_layers_config_encoded_json",
+         "layers that differ"},
     };
     for (size_t i = 0; i < KP_LEN(others); i++) {
         const json_t *json = kp_hf_find(keys, others[i].names);
@@ -83,7 +84,8 @@ static kp_status read_vocabulary(const kp_hf_keys *keys, kp_hf_arch *ret)
 {
     int64_t multiple, tp, padded;
     KP_TRY(kp_hf_int(keys, "padded_vocab_size", 1, 0, &padded));
-    KP_TRY(kp_hf_int(keys, "vocab_size", 1, tokenizer_size(kp_hf_text(keys, "tokenizer_type")), &ret->V));
+    int64_t known = tokenizer_size(kp_hf_text(keys, "tokenizer_type"));
+    KP_TRY(kp_hf_int(keys, "vocab_size", 1, known, &ret->V));
     KP_TRY(kp_hf_int(keys, "make_vocab_size_divisible_by", 1, 128, &multiple));
     KP_TRY(kp_hf_int(keys, "tensor_model_parallel_size", 1, 1, &tp));
     ret->rows = padded;
@@ -107,7 +109,8 @@ static kp_status read_positions(const kp_hf_keys *keys, int64_t seq, kp_hf_arch 
     ret->attn.rotary = !strcmp(type, "rope") || !strcmp(type, "yarn") || !strcmp(type, "mrope");
     if (strcmp(type, "learned_absolute") && strcmp(type, "none") && strcmp(type, "nope") &&
         !ret->attn.rotary)
-        return kp_fail(keys->err, KP_UNSUPPORTED, "'position_embedding_type' '%.40s' is not known", type);
+        return kp_fail(keys->err, KP_UNSUPPORTED, "'position_embedding_type' '%.40s' is not known",
+                       type);
     ret->learned_positions = !strcmp(type, "learned_absolute");
     if (!ret->learned_positions) return KP_OK;
     KP_TRY(kp_hf_int(keys, "max_position_embeddings", 1, seq > 0 ? seq : 0, &ret->P));

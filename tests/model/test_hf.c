@@ -67,6 +67,7 @@ static const struct {
     {"opt 350M: norms behind, narrow words", "{'model_type':'opt','hidden_size':1024,'ffn_dim':4096,'num_hidden_layers':24,'num_attention_heads':16,'vocab_size':50272,'max_position_embeddings':2048,'word_embed_proj_dim':512,'do_layer_norm_before':false}", 331196416},
     {"bloom 560M", "{'model_type':'bloom','hidden_size':1024,'n_layer':24,'n_head':16,'vocab_size':250880}", 559214592},
     {"falcon 7B", "{'model_type':'falcon','hidden_size':4544,'num_hidden_layers':32,'num_attention_heads':71,'vocab_size':65024,'bias':false,'parallel_attn':true,'multi_query':true,'alibi':false}", 6921720704},
+    {"falcon 40B", "{'model_type':'falcon','hidden_size':8192,'num_hidden_layers':60,'num_attention_heads':128,'num_kv_heads':8,'vocab_size':65024,'new_decoder_architecture':true}", 41303293952},
     {"gpt_bigcode 1B", "{'model_type':'gpt_bigcode','n_embd':2048,'n_layer':24,'n_head':16,'n_inner':8192,'n_positions':2048,'vocab_size':49280}", 1124886528},
     {"chatglm3 6B", "{'model_type':'chatglm','hidden_size':4096,'num_layers':28,'num_attention_heads':32,'kv_channels':128,'multi_query_attention':true,'multi_query_group_num':2,'ffn_hidden_size':13696,'padded_vocab_size':65024,'add_qkv_bias':true,'add_bias_linear':false}", 6243584000},
     {"baichuan2 7B", "{'model_type':'baichuan'," LLAMA(4096, 11008, 32, 32, 32, 125696) "}", 7505973248},
@@ -106,11 +107,21 @@ static const struct {
 };
 /* clang-format on */
 
+/* No two layers of one level have one name. */
+static bool names_differ(const kp_graph *g)
+{
+    for (uint32_t i = 0; i < g->n_layers; i++)
+        for (uint32_t k = g->layers[i].next; k != KP_NO; k = g->layers[k].next)
+            if (!strcmp(g->layers[i].name, g->layers[k].name)) return false;
+    return true;
+}
+
 Test(hf, totals)
 {
     for (size_t i = 0; i < KP_LEN(totals); i++) {
         kp_reading r = kp_read_text(totals[i].text, NULL);
         cr_expect(r.status == KP_OK, "row %zu (%s): %s%s", i, totals[i].what, r.err.where, r.err.msg);
+        if (r.graph) cr_expect(names_differ(r.graph), "row %zu (%s)", i, totals[i].what);
         if (r.graph)
             cr_expect(r.graph->params == totals[i].total, "row %zu (%s): %llu instead of %llu", i,
                       totals[i].what, (unsigned long long)r.graph->params,
@@ -304,5 +315,33 @@ Test(hf, types_of_the_file)
         cr_expect_eq(r.graph->weights[0].dtype, rows[i].variable, "row %zu", i);
         cr_expect_eq(r.graph->tensors[r.graph->outputs[0]].dtype, rows[i].compute, "row %zu", i);
         kp_reading_free(&r);
+    }
+}
+
+/* Whichever allocation fails, reading says so and nothing else. */
+Test(hf, memory_may_run_out_anywhere)
+{
+    static const char *const texts[] = {
+        GPT2(64, 1, 4), T5(64, 128, 16, 4, 1), VIT(64, 128, 1, 4),
+        "{'model_type':'mixtral','num_local_experts':8,'num_experts_per_tok':2," SMALL "}",
+        "{'model_type':'bart','d_model':64,'encoder_layers':1,'decoder_layers':1,'encoder_attention_heads':4,'decoder_attention_heads':4,'encoder_ffn_dim':64,'decoder_ffn_dim':64,'vocab_size':50,'max_position_embeddings':16}",
+        "{'num-layers':1,'hidden-size':64,'num-attention-heads':4,'vocab-size':100,'seq-length':8}",
+    };
+    for (size_t i = 0; i < KP_LEN(texts); i++) {
+        char *text = kp_quoted(texts[i]);
+        kp_status status = KP_NOMEM;
+        for (uint64_t n = 1; status != KP_OK && n < 100000; n += 1 + n / 32) {
+            kp_arena arena;
+            kp_err err;
+            const kp_graph *graph;
+            kp_arena_init(&arena, 0);
+            arena.fail_call = n;
+            status = kp_model_read(text, strlen(text), "m.json", NULL, &arena, &graph, &err);
+            cr_expect(status == KP_OK || status == KP_NOMEM, "row %zu, allocation %llu: %s", i,
+                      (unsigned long long)n, err.msg);
+            kp_arena_release(&arena);
+        }
+        cr_expect_eq(status, KP_OK, "row %zu", i);
+        free(text);
     }
 }
