@@ -174,7 +174,8 @@ static kp_status merge_class(kp_reader *reader, kp_dialect *layer)
     for (size_t i = 0; mode && i < KP_LEN(modes); i++)
         if (!strcmp(mode, modes[i].mode)) {
             layer->class_name = layer->rule = modes[i].now;
-            return KP_OK;
+            if (strcmp(modes[i].now, "Dot") || json_object_get(layer->config, "axes")) return KP_OK;
+            return kp_dialect_set(reader, layer, "axes", json_integer(-1));
         }
     layer->class_name = layer->rule = "Lambda"; /* a function's code stands for the mode */
     return KP_OK;

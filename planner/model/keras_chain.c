@@ -80,25 +80,34 @@ static kp_status keep_said(kp_reader *reader, kp_spec_layer *from, const kp_spec
     return KP_OK;
 }
 
-kp_status kp_keras_chain(kp_reader *reader, json_t *json, kp_spec_model *model)
+/* The chain's own input: listed, or made. */
+static kp_status one_input(kp_reader *reader, json_t *json, kp_spec_model *model)
 {
     if (kp_spec_is_input(&model->layers[1])) model->layers++;
     else KP_TRY(add_input(reader, json, model));
     model->inputs = KP_NEW(reader->arena, uint32_t, 1);
+    model->n_inputs = 1;
+    return model->inputs ? one_call(reader, &model->layers[0], KP_NO) : kp_nomem(reader->err);
+}
+
+kp_status kp_keras_chain(kp_reader *reader, json_t *json, kp_spec_model *model)
+{
+    uint32_t from = 0;
+    if (kp_keras_has_branches(&model->layers[1])) KP_TRY(kp_keras_branches(reader, model, &from));
+    else KP_TRY(one_input(reader, json, model));
     model->outputs = KP_NEW(reader->arena, kp_ref, 1);
-    if (!model->inputs || !model->outputs) return kp_nomem(reader->err);
-    model->n_inputs = model->n_outputs = model->cap_outputs = 1;
+    if (!model->outputs) return kp_nomem(reader->err);
+    model->n_outputs = model->cap_outputs = 1;
     kp_names names;
     KP_TRY(kp_names_make(model, reader->arena, &names, reader->err));
-    uint32_t from = KP_NO;
-    for (uint32_t i = 0; i < model->n_layers; i++) {
+    for (uint32_t i = from + 1; i < model->n_layers; i++) {
         kp_spec_layer *layer = &model->layers[i];
-        if (i && kp_spec_is_input(layer)) { /* old files repeat it; it changes nothing */
+        if (kp_spec_is_input(layer)) { /* old files repeat it; it changes nothing */
             layer->n_calls = 0;
             continue;
         }
         KP_TRY(one_call(reader, layer, from));
-        if (from != KP_NO) KP_TRY(keep_said(reader, &model->layers[from], layer));
+        KP_TRY(keep_said(reader, &model->layers[from], layer));
         from = i;
     }
     model->outputs[0] = (kp_ref){.layer = from};

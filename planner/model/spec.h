@@ -156,6 +156,11 @@ uint32_t kp_names_find(const kp_names *names, const char *name); /* KP_NO: none 
  * object). */
 kp_status kp_keras_chain(kp_reader *reader, json_t *json, kp_spec_model *model);
 
+/* A Sequential that begins with a Merge of models (keras_branches.c): whether it does, and its layers
+ * with inputs and branches in front; *ret_merge is the Merge, called on the branches. */
+bool kp_keras_has_branches(const kp_spec_layer *first);
+kp_status kp_keras_branches(kp_reader *reader, kp_spec_model *model, uint32_t *ret_merge);
+
 /* The input shape in a layer's configuration, in any of the spellings; rank 0 if it has none. */
 kp_status kp_keras_input_shape(kp_reader *reader, const json_t *config, kp_shape *ret,
                                uint64_t *ret_batch);

@@ -120,6 +120,24 @@ static const struct {
     {MODEL(LAYER("InputLayer", "x", "'batch_shape':[null,3,3,1],", "") "," LAYER("MaxPooling2D", "d", "'pool_size':[4,4],", FROM("x"))), KP_INPUT, "layer 'd'", "window of 4 does not fit into axis 1 of its input (None, 3, 3, 1)"},
     {MODEL(LAYER("InputLayer", "x", "'batch_shape':[null,4,1],", "") "," LAYER("Cropping1D", "d", "'cropping':[2,2],", FROM("x"))), KP_INPUT, "layer 'd'", "nothing is left of axis 1"},
     {MODEL(LAYER("InputLayer", "x", "'batch_shape':[null,8,8,6],", "") "," LAYER("Conv2D", "d", "'filters':8,'kernel_size':3,'groups':4,", FROM("x"))), KP_INPUT, "layer 'd'", "'groups' is 4, which does not divide 6 channels"},
+    /* hostile */
+    {"{'class_name':'Sequential','class_name':'Model','config':[]}", KP_INPUT, "m.json", "stands twice"},
+    {ONE("Dense", "'units':4,'units':5"), KP_INPUT, "m.json", "stands twice"},
+    {ONE("Dense", "'units':2147483648"), KP_INPUT, "layer 'd'", "'units' is 2147483648, more than 2147483647"},
+    {ONE("Dense", "'units':2147483647"), KP_OK, "", ""},
+    {ONE("Dense", "'units':9223372036854775808"), KP_INPUT, "m.json", "is too large"},
+    {ONE("Dense", "'units':1e999"), KP_INPUT, "m.json", "is too large"},
+    {ONE("Dense", "'units':NaN"), KP_INPUT, "layer 'd'", "'units' is missing"},
+    {ONE("Dense", "'units':-Infinity"), KP_INPUT, "layer 'd'", "'units' is missing"},
+    {ONE("Dense", "'units':4,'name':'\xff\xfe',"), KP_INPUT, "m.json", "UTF-8"},
+    {ONE("Dense", "'units':4,'activation':'\\ud800',"), KP_INPUT, "m.json", "invalid Unicode"},
+    {ONE("Conv2D", "'filters':2147483647,'kernel_size':[2147483647,2147483647]"), KP_INPUT, "layer 'd'", "takes inputs with 4 axes"},
+    {"['{']", KP_INPUT, "m.json", "ends too early"},
+    {"['[7]']", KP_INPUT, "m.json", "'class_name' and 'config' are missing"},
+    {"{'modelTopology':{'model_config':'{\\'model_config\\':7}'}}", KP_INPUT, "m.json", "holds no model"},
+    {SEQ("{'class_name':'Merge','config':{'name':'m','mode':'sum','layers':[{'class_name':'Dense','config':{'units':4}}]}}"), KP_UNSUPPORTED, "m.json", "branch 0 of its Merge is no model"},
+    {SEQ("{'class_name':'Merge','config':{'name':'m','mode':'sum','layers':[7]}}"), KP_INPUT, "m.json", "layer 0 is no object"},
+    {SEQ("{'class_name':'Convolution2D','config':{'nb_filter':4,'nb_row':3,'batch_input_shape':[null,8,8,3]}}"), KP_INPUT, "layer 'Conv2D_0'", "'kernel_size' is null"},
     {MODEL(LAYER("InputLayer", "x", "'batch_shape':[null,null],", "") "," LAYER("Dense", "d", "'units':8,", FROM("x"))), KP_USAGE, "layer 'd'", "a size of its input is open"},
 };
 /* clang-format on */
@@ -234,7 +252,21 @@ Test(bad, every_allocation_fails_once)
             "{'name':'l','units':4,'return_sequences':true}}}},"
             "{'class_name':'TimeDistributed','config':{'name':'t','layer':{'class_name':'Sequential',"
             "'config':{'name':'q','layers':[{'class_name':'Dense','config':{'name':'d','units':4}}]}}}}");
+    static const char branches[] =
+        SEQ("{'class_name':'Merge','config':{'name':'m','mode':'concat','layers':[{'class_name':"
+            "'Sequential','config':[{'class_name':'Convolution1D','config':{'nb_filter':2,"
+            "'filter_length':3,'input_dim':4,'input_length':9}}]}]}}");
+    static const char block[] =
+        MODEL("{'class_name':'InputLayer','name':'x','config':{'name':'x','batch_shape':[null,5,8]}},"
+              "{'class_name':'keras_hub>TransformerDecoder','name':'d','config':{'intermediate_dim':4,"
+              "'num_heads':2,'dropout':0.1},'inbound_nodes':[" FROM("x") "]}");
     char *text = kp_slurp("tests/data/models/transformer.json", NULL);
+    fail_each(text);
+    free(text);
+    text = kp_quoted(branches);
+    fail_each(text);
+    free(text);
+    text = kp_quoted(block);
     fail_each(text);
     free(text);
     text = kp_quoted(wrapped);
