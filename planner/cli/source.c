@@ -55,7 +55,8 @@ static kp_status no_model(int folder, kp_err *err)
     struct stat info;
     if (fstatat(folder, "saved_model.pb", &info, 0)) {
         kp_fail(err, KP_INPUT, "the folder has no 'config.json' and no 'model.json'");
-        kp_hint(err, "give a model file, an unpacked .keras archive, or a TensorFlow.js or Hugging Face folder");
+        kp_hint(err, "give a model file, an unpacked .keras archive, or a TensorFlow.js or Hugging "
+                     "Face folder");
         return KP_INPUT;
     }
     kp_fail(err, KP_UNSUPPORTED, "a TensorFlow SavedModel, which is a graph of operations");
@@ -64,7 +65,8 @@ static kp_status no_model(int folder, kp_err *err)
 }
 
 /* Only an unpacked archive has metadata.json; its weights' shapes are of use then. */
-static kp_status read_folder(kp_cli *cli, int folder, const char **ret, size_t *ret_len, kp_err *err)
+static kp_status read_folder(kp_cli *cli, int folder, const char **ret, size_t *ret_len,
+                             kp_err *err)
 {
     file config, metadata, weights;
     kp_status status;
@@ -73,9 +75,11 @@ static kp_status read_folder(kp_cli *cli, int folder, const char **ret, size_t *
     bool keras = open_file(folder, "metadata.json", &metadata);
     bool known = open_file(folder, "model.weights.h5", &weights);
     if (keras)
-        status = kp_container_folder(&config.source, &metadata.source, known ? &weights.source : NULL,
-                                     &cli->arena, ret, ret_len, err);
-    else status = kp_container_text(&config.source, &cli->arena, ret, ret_len, err);
+        status =
+            kp_container_folder(&config.source, &metadata.source, known ? &weights.source : NULL,
+                                &cli->arena, ret, ret_len, err);
+    else
+        status = kp_container_text(&config.source, &cli->arena, ret, ret_len, err);
     close_file(&config);
     close_file(&metadata);
     close_file(&weights);
@@ -93,7 +97,8 @@ static kp_container_kind kind_of(const file *f)
 }
 
 /* Read whole, then looked at: text, what comes through a pipe, what cannot be opened. */
-static kp_status read_whole(kp_cli *cli, const char *path, const char **ret, size_t *ret_len, kp_err *err)
+static kp_status read_whole(kp_cli *cli, const char *path, const char **ret, size_t *ret_len,
+                            kp_err *err)
 {
     const char *bytes;
     size_t len;

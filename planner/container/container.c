@@ -10,6 +10,7 @@
 
 /* ---- what it is ---- */
 
+/* clang-format off */
 static const struct magic {
     kp_container_kind kind;
     uint8_t at, n;     /* where the bytes stand, how many */
@@ -33,6 +34,7 @@ static const struct magic {
     {KP_CONTAINER_FOREIGN, 0, 4, "\x28\xb5\x2f\xfd", "packed by zstd", "unpack it first"},
     {KP_CONTAINER_FOREIGN, 0, 3, "BZh", "packed by bzip2", "unpack it first"},
 };
+/* clang-format on */
 
 static const struct magic *find_magic(const uint8_t *head, size_t n)
 {
@@ -67,7 +69,15 @@ static bool is_hdf5(const kp_source *source)
            kp_container_find(head, sizeof(head)) == KP_CONTAINER_HDF5;
 }
 
-/* What model.weights.h5 says; what is wrong with it is a warning, for the model stands elsewhere. */
+/* What is wrong with weights is a warning, for the model stands elsewhere. */
+static kp_status warn_weights(const kp_err *why, kp_arena *arena, kp_parts *parts)
+{
+    parts->warning = kp_arena_fmt(arena, "the weights' names and shapes cannot be read: %s%s%s",
+                                  why->where, *why->where ? ": " : "", why->msg);
+    return parts->warning ? KP_OK : KP_NOMEM;
+}
+
+/* What model.weights.h5 says. KP_OK or KP_NOMEM. */
 static kp_status read_weights(const kp_source *source, kp_arena *arena, kp_hdf5_arrays *arrays,
                               kp_parts *parts)
 {
@@ -78,14 +88,13 @@ static kp_status read_weights(const kp_source *source, kp_arena *arena, kp_hdf5_
     if (!status) status = kp_hdf5_open(source, arena, &file, &err);
     if (!status) status = kp_hdf5_list(&file, others, arrays);
     if (status == KP_NOMEM) return status;
-    if (!status) parts->weights = arrays;
-    if (status)
-        parts->warning = kp_arena_fmt(arena, "the weights' names and shapes cannot be read: %s%s%s", err.where,
-                                      *err.where ? ": " : "", err.msg);
-    return status && !parts->warning ? KP_NOMEM : KP_OK;
+    if (status) return warn_weights(&err, arena, parts);
+    parts->weights = arrays;
+    return KP_OK;
 }
 
-static kp_status read_metadata(const kp_source *source, kp_arena *arena, kp_parts *parts, kp_err *err)
+static kp_status read_metadata(const kp_source *source, kp_arena *arena, kp_parts *parts,
+                               kp_err *err)
 {
     const uint8_t *bytes;
     json_t *json = NULL;
@@ -117,7 +126,8 @@ static kp_status join_parts(const kp_source *config, const kp_source *metadata,
 static kp_status check_size(const kp_source *source, const char *name, uint64_t max, kp_err *err)
 {
     if (!source || source->size <= max) return KP_OK;
-    kp_fail(err, KP_INPUT, "has %s, more than %s", kp_size_text(source->size).s, kp_size_text(max).s);
+    kp_fail(err, KP_INPUT, "has %s, more than %s", kp_size_text(source->size).s,
+            kp_size_text(max).s);
     kp_err_at(err, "%s", name);
     return KP_INPUT;
 }
@@ -150,12 +160,16 @@ static kp_status no_config(const kp_zip *zip, kp_err *err)
     } rows[] = {
         {"data.pkl", KP_UNSUPPORTED, "a PyTorch checkpoint, which is code and weights and no model",
          "give the model as Keras's model.json, or its Hugging Face config.json"},
-        {".npy", KP_INPUT, "a NumPy archive: it holds arrays and no model", "write model.to_json() to a file"},
+        {".npy", KP_INPUT, "a NumPy archive: it holds arrays and no model",
+         "write model.to_json() to a file"},
         {"/config.json", KP_INPUT, "the zip archive has its 'config.json' in a folder",
          "unpack it and give the folder, or zip the files without the folder"},
-        {".keras", KP_INPUT, "the zip archive has another archive in it", "unpack the outer one first"},
-        {".zip", KP_INPUT, "the zip archive has another archive in it", "unpack the outer one first"},
-        {".h5", KP_INPUT, "the zip archive has no 'config.json'", "if there is a model in the .h5 file, unpack it"},
+        {".keras", KP_INPUT, "the zip archive has another archive in it",
+         "unpack the outer one first"},
+        {".zip", KP_INPUT, "the zip archive has another archive in it",
+         "unpack the outer one first"},
+        {".h5", KP_INPUT, "the zip archive has no 'config.json'",
+         "if there is a model in the .h5 file, unpack it"},
     };
     for (size_t row = 0; row < KP_LEN(rows); row++)
         for (uint32_t i = 0; i < zip->n_entries; i++) {
@@ -184,9 +198,7 @@ static kp_status read_zip(const kp_source *source, kp_arena *arena, const char *
     entry = kp_zip_find(&zip, "model.weights.h5");
     kp_status status = entry ? kp_zip_stored(&zip, entry, arena, &weights, &why) : KP_OK;
     if (status == KP_NOMEM) return kp_nomem(err);
-    if (status)
-        parts.warning = kp_arena_fmt(arena, "the weights' names and shapes cannot be read: %s", why.msg);
-    if (status && !parts.warning) return kp_nomem(err);
+    if (status && warn_weights(&why, arena, &parts)) return kp_nomem(err);
     return join_parts(&config, meta ? &metadata : NULL, entry && !status ? &weights : NULL, &parts,
                       arena, ret, ret_len, err);
 }
@@ -198,9 +210,12 @@ static kp_status no_model(kp_hdf5 *file, kp_err *err)
     static const char *const none[] = {NULL};
     kp_hdf5_arrays arrays;
     KP_TRY(kp_hdf5_list(file, none, &arrays));
-    if (!arrays.n) return kp_fail(err, KP_INPUT, "the HDF5 file has no attribute 'model_config': it is no Keras model");
+    if (!arrays.n)
+        return kp_fail(err, KP_INPUT,
+                       "the HDF5 file has no attribute 'model_config': it is no Keras model");
     kp_fail(err, KP_INPUT, "the HDF5 file holds weights only (%u arrays), no model", arrays.n);
-    kp_hint(err, "write the model with model.save('model.keras'), or its description with model.to_json()");
+    kp_hint(err, "write the model with model.save('model.keras'), or its description with "
+                 "model.to_json()");
     return KP_INPUT;
 }
 
@@ -221,10 +236,7 @@ static kp_status read_hdf5(const kp_source *source, kp_arena *arena, const char 
     kp_status status = kp_hdf5_list(&file, others, &arrays);
     if (status == KP_NOMEM) return kp_nomem(err);
     if (!status) parts.weights = &arrays;
-    else
-        parts.warning = kp_arena_fmt(arena, "the weights' names and shapes cannot be read: %s%s%s", why.where,
-                                     *why.where ? ": " : "", why.msg);
-    if (status && !parts.warning) return kp_nomem(err);
+    if (status && warn_weights(&why, arena, &parts)) return kp_nomem(err);
     return kp_parts_join(&parts, arena, ret, ret_len, err);
 }
 
@@ -242,7 +254,8 @@ static kp_status read_text(const kp_source *source, kp_arena *arena, const char 
 {
     const uint8_t *bytes;
     if (source->size > KP_CONFIG_BYTES_MAX)
-        return kp_fail(err, KP_INPUT, "the file has more than %s", kp_size_text(KP_CONFIG_BYTES_MAX).s);
+        return kp_fail(err, KP_INPUT, "the file has more than %s",
+                       kp_size_text(KP_CONFIG_BYTES_MAX).s);
     KP_TRY(kp_source_get(source, 0, source->size, arena, &bytes, err));
     *ret = (const char *)bytes;
     *ret_len = (size_t)source->size;
@@ -258,15 +271,19 @@ static kp_status read_any(const kp_source *source, bool inside, kp_arena *arena,
     const struct magic *m = find_magic(head, n);
     kp_source content;
     switch (m ? m->kind : KP_CONTAINER_TEXT) {
-    case KP_CONTAINER_ZIP: return read_zip(source, arena, ret, ret_len, err);
-    case KP_CONTAINER_HDF5: return read_hdf5(source, arena, ret, ret_len, err);
-    case KP_CONTAINER_FOREIGN: return foreign(m, err);
+    case KP_CONTAINER_ZIP:
+        return read_zip(source, arena, ret, ret_len, err);
+    case KP_CONTAINER_HDF5:
+        return read_hdf5(source, arena, ret, ret_len, err);
+    case KP_CONTAINER_FOREIGN:
+        return foreign(m, err);
     case KP_CONTAINER_GZIP:
         if (inside) return kp_fail(err, KP_INPUT, "the file is packed by gzip twice");
         KP_TRY(kp_gunzip(source, arena, &content, err));
         KP_TRY(read_any(&content, true, arena, ret, ret_len, err));
         return check_unpacked(*ret, *ret_len, err);
-    default: return read_text(source, arena, ret, ret_len, err);
+    default:
+        return read_text(source, arena, ret, ret_len, err);
     }
 }
 

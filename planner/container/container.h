@@ -13,7 +13,7 @@
 #include "planner/container/source.h"
 
 typedef enum kp_container_kind {
-    KP_CONTAINER_TEXT,    /* or anything else: its reader will say what is wrong with it */
+    KP_CONTAINER_TEXT, /* or anything else: its reader will say what is wrong with it */
     KP_CONTAINER_ZIP,
     KP_CONTAINER_HDF5,
     KP_CONTAINER_GZIP,

@@ -21,7 +21,8 @@ kp_status kp_hdf5_charge(kp_hdf5 *file, uint64_t n)
     uint64_t left = KP_HDF5_BYTES_MAX - file->looked_bytes;
     uint64_t cost = n > KP_HDF5_PIECE_MIN ? n : KP_HDF5_PIECE_MIN;
     if (cost > left)
-        return kp_fail(file->err, KP_INPUT, "the HDF5 file has more than %s of structures, or they form a cycle",
+        return kp_fail(file->err, KP_INPUT,
+                       "the HDF5 file has more than %s of structures, or they form a cycle",
                        kp_size_text(KP_HDF5_BYTES_MAX).s);
     file->looked_bytes += cost;
     return KP_OK;
@@ -41,7 +42,8 @@ kp_status kp_hdf5_get(kp_hdf5 *file, const char *what, uint64_t address, uint64_
     if (address > UINT64_MAX - file->base || address == KP_HDF5_NOWHERE)
         return kp_hdf5_bad(file, what, address, "is no place in the file");
     KP_TRY(kp_hdf5_charge(file, n));
-    kp_status status = kp_source_get(file->source, file->base + address, n, file->arena, &bytes, file->err);
+    kp_status status =
+        kp_source_get(file->source, file->base + address, n, file->arena, &bytes, file->err);
     if (status == KP_INPUT) kp_err_at(file->err, "%s", what);
     if (!status) *ret = kp_cursor_over(bytes, n);
     return status;
@@ -81,7 +83,8 @@ static bool good_size(unsigned n)
 static kp_status set_places(kp_hdf5 *file, uint64_t base, uint64_t end, uint64_t root)
 {
     if (end != KP_HDF5_NOWHERE && end > file->source->size)
-        return kp_fail(file->err, KP_INPUT, "the HDF5 file is cut off: it has %" PRIu64 " of %" PRIu64 " bytes",
+        return kp_fail(file->err, KP_INPUT,
+                       "the HDF5 file is cut off: it has %" PRIu64 " of %" PRIu64 " bytes",
                        file->source->size, end);
     file->root = root;
     file->base = base;
@@ -129,7 +132,8 @@ kp_status kp_hdf5_open(const kp_source *source, kp_arena *arena, kp_hdf5 *ret, k
     kp_cursor_take(&c, 8); /* whoever recognised the file has seen the signature */
     unsigned version = (unsigned)kp_cursor_uint(&c, 1);
     if (version > 3)
-        return kp_fail(err, KP_INPUT, "the HDF5 file has a superblock of version %u; 0 to 3 are read", version);
+        return kp_fail(err, KP_INPUT,
+                       "the HDF5 file has a superblock of version %u; 0 to 3 are read", version);
     return version < 2 ? read_old(ret, version) : read_new(ret);
 }
 
@@ -179,7 +183,8 @@ static kp_status add_array(walk *w, const kp_hdf5_object *object, const char *pa
         return KP_INPUT;
     }
     if (to->n >= KP_WEIGHTS_MAX)
-        return kp_fail(file->err, KP_INPUT, "the HDF5 file has more than %d datasets", KP_WEIGHTS_MAX);
+        return kp_fail(file->err, KP_INPUT, "the HDF5 file has more than %d datasets",
+                       KP_WEIGHTS_MAX);
     if (!KP_GROW(file->arena, to->items, to->n, to->cap)) return kp_nomem(file->err);
     kp_hdf5_array *array = &to->items[to->n++];
     *array = (kp_hdf5_array){.path = path, .rank = space.rank};

@@ -28,9 +28,9 @@ typedef struct kp_hdf5 {
     const kp_source *source;
     kp_arena *arena;
     kp_err *err;
-    uint64_t looked_bytes;  /* so far, and what was kept of it */
-    uint64_t huge_bytes;    /* of objects too large for a heap's blocks */
-    uint64_t base, root;    /* addresses: what all others count from; the root group's header */
+    uint64_t looked_bytes;   /* so far, and what was kept of it */
+    uint64_t huge_bytes;     /* of objects too large for a heap's blocks */
+    uint64_t base, root;     /* addresses: what all others count from; the root group's header */
     unsigned o_size, l_size; /* bytes of an address, of a length */
     kp_hdf5_bodies attrs;    /* the root's, once one is asked for */
     bool attrs_read;

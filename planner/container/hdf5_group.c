@@ -12,12 +12,15 @@ typedef struct table {
     kp_hdf5_links *to;
 } table;
 
-static kp_status add_link(kp_hdf5 *file, kp_hdf5_links *to, const uint8_t *name, size_t len, uint64_t object)
+static kp_status add_link(kp_hdf5 *file, kp_hdf5_links *to, const uint8_t *name, size_t len,
+                          uint64_t object)
 {
     if (to->n >= KP_WEIGHTS_MAX)
-        return kp_fail(file->err, KP_INPUT, "an HDF5 group has more than %d members", KP_WEIGHTS_MAX);
+        return kp_fail(file->err, KP_INPUT, "an HDF5 group has more than %d members",
+                       KP_WEIGHTS_MAX);
     if (len > KP_NAME_BYTES_MAX)
-        return kp_fail(file->err, KP_INPUT, "an HDF5 group has a name of more than %d bytes", KP_NAME_BYTES_MAX);
+        return kp_fail(file->err, KP_INPUT, "an HDF5 group has a name of more than %d bytes",
+                       KP_NAME_BYTES_MAX);
     KP_TRY(kp_hdf5_charge(file, len));
     if (!KP_GROW(file->arena, to->items, to->n, to->cap)) return kp_nomem(file->err);
     const char *copy = kp_arena_strn(file->arena, (const char *)name, len);
@@ -31,7 +34,8 @@ static kp_status add_link(kp_hdf5 *file, kp_hdf5_links *to, const uint8_t *name,
 static kp_status read_names(kp_hdf5 *file, uint64_t address, kp_cursor *ret)
 {
     kp_cursor c;
-    KP_TRY(kp_hdf5_block(file, "local heap", "HEAP", address, 8 + 2 * file->l_size + file->o_size, &c));
+    KP_TRY(kp_hdf5_block(file, "local heap", "HEAP", address, 8 + 2 * file->l_size + file->o_size,
+                         &c));
     kp_cursor_take(&c, 4); /* version, unused */
     uint64_t n = kp_hdf5_length(file, &c);
     kp_hdf5_length(file, &c); /* free list */
@@ -72,7 +76,8 @@ static kp_status read_tree(table *t, uint64_t address, unsigned depth)
     unsigned type = (unsigned)kp_cursor_uint(&c, 1), level = (unsigned)kp_cursor_uint(&c, 1);
     uint64_t n = kp_cursor_uint(&c, 2);
     if (type) return kp_hdf5_bad(t->file, part, address, "is no tree of a group");
-    if (depth > KP_HDF5_DEPTH_MAX) return kp_hdf5_bad(t->file, part, address, "is too deep, or a cycle");
+    if (depth > KP_HDF5_DEPTH_MAX)
+        return kp_hdf5_bad(t->file, part, address, "is too deep, or a cycle");
     KP_TRY(kp_hdf5_get(t->file, part, address + 8 + 2 * file->o_size,
                        n * (file->l_size + file->o_size), &c));
     for (uint64_t i = 0; i < n; i++) {
@@ -109,7 +114,8 @@ kp_status kp_hdf5_links_read(kp_hdf5 *file, const kp_hdf5_object *group, kp_hdf5
         KP_TRY(read_names(file, group->table_heap, &t.names));
         KP_TRY(read_tree(&t, group->table_tree, 0));
     }
-    for (uint32_t i = 0; i < group->links.n; i++) KP_TRY(read_link(file, group->links.items[i], ret));
+    for (uint32_t i = 0; i < group->links.n; i++)
+        KP_TRY(read_link(file, group->links.items[i], ret));
     if (group->links_heap == KP_HDF5_NOWHERE) return KP_OK;
     KP_TRY(kp_hdf5_dense(file, group->links_heap, group->links_tree, &dense));
     for (uint32_t i = 0; i < dense.n; i++) KP_TRY(read_link(file, dense.items[i], ret));

@@ -13,10 +13,11 @@ typedef struct heap {
     kp_hdf5 *file;
     uint64_t address;
     unsigned id_bytes, offset_bytes, length_bytes;
-    uint64_t width, start, max_direct; /* blocks in a row; bytes of the smallest and largest block */
-    uint64_t root, root_rows;          /* rows 0: the root is one block */
+    uint64_t width, start,
+        max_direct;           /* blocks in a row; bytes of the smallest and largest block */
+    uint64_t root, root_rows; /* rows 0: the root is one block */
     uint64_t huge_tree;
-    kp_hdf5_bodies huge;               /* records of that tree, once they are read */
+    kp_hdf5_bodies huge; /* records of that tree, once they are read */
     bool huge_read;
 } heap;
 
@@ -41,7 +42,8 @@ static kp_status read_head(heap *h)
 {
     kp_hdf5 *file = h->file;
     kp_cursor c;
-    KP_TRY(kp_hdf5_block(file, part, "FRHP", h->address, 22 + 12 * file->l_size + 3 * file->o_size, &c));
+    KP_TRY(kp_hdf5_block(file, part, "FRHP", h->address, 22 + 12 * file->l_size + 3 * file->o_size,
+                         &c));
     kp_cursor_take(&c, 1);
     h->id_bytes = (unsigned)kp_cursor_uint(&c, 2);
     uint64_t filters = kp_cursor_uint(&c, 2);
@@ -104,7 +106,8 @@ static kp_status find_managed(heap *h, uint64_t offset, uint64_t n, uint64_t *re
         if (depth > KP_HDF5_DEPTH_MAX || !find_spot(h, at.within, rows, &at))
             return bad(h, "does not hold an object at that place");
         KP_TRY(kp_hdf5_block(h->file, part, "FHIB", table, head, &c));
-        KP_TRY(kp_hdf5_get(h->file, part, table + head + at.block * h->file->o_size, h->file->o_size, &c));
+        KP_TRY(kp_hdf5_get(h->file, part, table + head + at.block * h->file->o_size,
+                           h->file->o_size, &c));
         table = kp_hdf5_address(h->file, &c);
         block_bytes = row_bytes(h, at.row);
         if (at.row < direct_rows) break;
@@ -149,11 +152,13 @@ static kp_status read_huge(heap *h, kp_cursor id, kp_cursor *ret)
         unsigned width = h->id_bytes - 1 < h->file->l_size ? h->id_bytes - 1 : h->file->l_size;
         KP_TRY(find_huge(h, kp_cursor_uint(&id, width), &at, &n));
     }
-    /* The large object that is met is a model's configuration, whose text has a limit of its own. */
+    /* The large object that is met is a model's configuration, whose text has a limit of its own.
+     */
     if (id.past || at > UINT64_MAX - h->file->base || n > KP_CONFIG_BYTES_MAX - h->file->huge_bytes)
         return bad(h, "has large objects of more bytes than are read");
     h->file->huge_bytes += n;
-    kp_status status = kp_source_get(h->file->source, h->file->base + at, n, h->file->arena, &bytes, h->file->err);
+    kp_status status =
+        kp_source_get(h->file->source, h->file->base + at, n, h->file->arena, &bytes, h->file->err);
     if (!status) *ret = kp_cursor_over(bytes, n);
     return status;
 }
@@ -165,12 +170,14 @@ static kp_status read_object(heap *h, kp_cursor id, kp_cursor *ret)
     unsigned first = (unsigned)kp_cursor_uint(&id, 1);
     switch (first >> 4 & 3) {
     case KIND_MANAGED: {
-        uint64_t offset = kp_cursor_uint(&id, h->offset_bytes), n = kp_cursor_uint(&id, h->length_bytes);
+        uint64_t offset = kp_cursor_uint(&id, h->offset_bytes),
+                 n = kp_cursor_uint(&id, h->length_bytes);
         if (id.past) return bad(h, "has identifiers that are too short");
         KP_TRY(find_managed(h, offset, n, &at));
         return kp_hdf5_get(h->file, part, at, n, ret);
     }
-    case KIND_HUGE: return read_huge(h, id, ret);
+    case KIND_HUGE:
+        return read_huge(h, id, ret);
     case KIND_TINY: {
         uint64_t n = (first & 15) + 1;
         const uint8_t *bytes = kp_cursor_take(&id, n);
@@ -178,7 +185,8 @@ static kp_status read_object(heap *h, kp_cursor id, kp_cursor *ret)
         *ret = kp_cursor_over(bytes, n);
         return KP_OK;
     }
-    default: return bad(h, "has an object of an unknown kind");
+    default:
+        return bad(h, "has an object of an unknown kind");
     }
 }
 

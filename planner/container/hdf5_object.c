@@ -9,10 +9,18 @@
 static const char part[] = "object header";
 
 enum {
-    MSG_SPACE = 0x01, MSG_LINK_INFO = 0x02, MSG_TYPE = 0x03, MSG_LINK = 0x06, MSG_ATTR = 0x0c,
-    MSG_CONTINUE = 0x10, MSG_TABLE = 0x11, MSG_ATTR_INFO = 0x15,
-    FLAG_SHARED = 2,      /* of a message: it stands elsewhere */
-    FLAG_TIMES = 0x20, FLAG_COUNTS = 0x10, FLAG_ORDER = 0x04, /* of a header */
+    MSG_SPACE = 0x01,
+    MSG_LINK_INFO = 0x02,
+    MSG_TYPE = 0x03,
+    MSG_LINK = 0x06,
+    MSG_ATTR = 0x0c,
+    MSG_CONTINUE = 0x10,
+    MSG_TABLE = 0x11,
+    MSG_ATTR_INFO = 0x15,
+    FLAG_SHARED = 2, /* of a message: it stands elsewhere */
+    FLAG_TIMES = 0x20,
+    FLAG_COUNTS = 0x10,
+    FLAG_ORDER = 0x04, /* of a header */
     CHECKSUM_BYTES = 4,
 };
 
@@ -26,7 +34,7 @@ typedef struct reading {
     kp_hdf5_object *object;
     uint64_t address;
     unsigned version;
-    bool ordered;     /* messages have two bytes of creation order */
+    bool ordered; /* messages have two bytes of creation order */
     chunk *chunks;
     uint32_t n_chunks;
     size_t cap_chunks;
@@ -41,7 +49,8 @@ static kp_status bad(reading *r, const char *why)
 static kp_status add_chunk(reading *r, kp_cursor body)
 {
     KP_TRY(kp_hdf5_charge(r->file, sizeof(chunk)));
-    if (!KP_GROW(r->file->arena, r->chunks, r->n_chunks, r->cap_chunks)) return kp_nomem(r->file->err);
+    if (!KP_GROW(r->file->arena, r->chunks, r->n_chunks, r->cap_chunks))
+        return kp_nomem(r->file->err);
     chunk *c = &r->chunks[r->n_chunks++];
     c->at = kp_hdf5_address(r->file, &body);
     c->n = kp_hdf5_length(r->file, &body);
@@ -49,7 +58,8 @@ static kp_status add_chunk(reading *r, kp_cursor body)
 }
 
 /* Fractal heap and tree of names behind a version, flags and, if flag 1 is set, a count. */
-static kp_status take_info(reading *r, kp_cursor c, unsigned count_bytes, uint64_t *heap, uint64_t *tree)
+static kp_status take_info(reading *r, kp_cursor c, unsigned count_bytes, uint64_t *heap,
+                           uint64_t *tree)
 {
     kp_cursor_take(&c, 1);
     if (kp_cursor_uint(&c, 1) & 1) kp_cursor_take(&c, count_bytes);
@@ -73,16 +83,22 @@ static kp_status take_message(reading *r, unsigned type, unsigned flags, kp_curs
         object->type_shared = shared;
         object->type = body;
         return KP_OK;
-    case MSG_LINK_INFO: return take_info(r, body, 8, &object->links_heap, &object->links_tree);
-    case MSG_ATTR_INFO: return take_info(r, body, 2, &object->attrs_heap, &object->attrs_tree);
-    case MSG_LINK: return shared ? KP_OK : kp_hdf5_add(r->file, &object->links, body);
-    case MSG_ATTR: return shared ? KP_OK : kp_hdf5_add(r->file, &object->attrs, body);
-    case MSG_CONTINUE: return add_chunk(r, body);
+    case MSG_LINK_INFO:
+        return take_info(r, body, 8, &object->links_heap, &object->links_tree);
+    case MSG_ATTR_INFO:
+        return take_info(r, body, 2, &object->attrs_heap, &object->attrs_tree);
+    case MSG_LINK:
+        return shared ? KP_OK : kp_hdf5_add(r->file, &object->links, body);
+    case MSG_ATTR:
+        return shared ? KP_OK : kp_hdf5_add(r->file, &object->attrs, body);
+    case MSG_CONTINUE:
+        return add_chunk(r, body);
     case MSG_TABLE:
         object->table_tree = kp_hdf5_address(r->file, &body);
         object->table_heap = kp_hdf5_address(r->file, &body);
         return body.past ? bad(r, "a message is cut off") : KP_OK;
-    default: return KP_OK;
+    default:
+        return KP_OK;
     }
 }
 
@@ -143,8 +159,12 @@ kp_status kp_hdf5_object_read(kp_hdf5 *file, uint64_t address, kp_hdf5_object *r
     kp_cursor c;
     chunk first = {0};
     *ret = (kp_hdf5_object){
-        .table_tree = KP_HDF5_NOWHERE, .table_heap = KP_HDF5_NOWHERE, .links_heap = KP_HDF5_NOWHERE,
-        .links_tree = KP_HDF5_NOWHERE, .attrs_heap = KP_HDF5_NOWHERE, .attrs_tree = KP_HDF5_NOWHERE,
+        .table_tree = KP_HDF5_NOWHERE,
+        .table_heap = KP_HDF5_NOWHERE,
+        .links_heap = KP_HDF5_NOWHERE,
+        .links_tree = KP_HDF5_NOWHERE,
+        .attrs_heap = KP_HDF5_NOWHERE,
+        .attrs_tree = KP_HDF5_NOWHERE,
     };
     reading r = {.file = file, .object = ret, .address = address};
     KP_TRY(kp_hdf5_get(file, part, address, 1, &c));

@@ -10,7 +10,8 @@
 #define KP_HDF5_NOWHERE UINT64_MAX /* an address that is not set */
 
 /* n bytes of a part at an address. `what` is for messages: "object header". */
-kp_status kp_hdf5_get(kp_hdf5 *file, const char *what, uint64_t address, uint64_t n, kp_cursor *ret);
+kp_status kp_hdf5_get(kp_hdf5 *file, const char *what, uint64_t address, uint64_t n,
+                      kp_cursor *ret);
 /* The same with a signature of four bytes in front, which is checked and moved over. */
 kp_status kp_hdf5_block(kp_hdf5 *file, const char *what, const char *signature, uint64_t address,
                         uint64_t n, kp_cursor *ret);
@@ -25,7 +26,7 @@ uint64_t kp_hdf5_length(const kp_hdf5 *file, kp_cursor *c);
 
 /* What an object's header says of it; bodies of messages are read when they are needed. */
 typedef struct kp_hdf5_object {
-    kp_cursor space, type;           /* both: it is a dataset */
+    kp_cursor space, type; /* both: it is a dataset */
     bool has_space, has_type, type_shared;
     uint64_t table_tree, table_heap; /* group as symbol table */
     uint64_t links_heap, links_tree; /* group as links in a fractal heap */
@@ -42,12 +43,16 @@ typedef struct kp_hdf5_space {
 } kp_hdf5_space;
 
 typedef enum kp_hdf5_class {
-    KP_HDF5_INTEGER, KP_HDF5_FLOAT, KP_HDF5_STRING = 3, KP_HDF5_OPAQUE = 5, KP_HDF5_ENUM = 8,
+    KP_HDF5_INTEGER,
+    KP_HDF5_FLOAT,
+    KP_HDF5_STRING = 3,
+    KP_HDF5_OPAQUE = 5,
+    KP_HDF5_ENUM = 8,
     KP_HDF5_VLEN = 9
 } kp_hdf5_class;
 
 typedef struct kp_hdf5_type {
-    unsigned class;   /* kp_hdf5_class, or another number of the format */
+    unsigned class; /* kp_hdf5_class, or another number of the format */
     uint32_t bits, size;
     unsigned exponent; /* FLOAT: bits of the exponent */
 } kp_hdf5_type;

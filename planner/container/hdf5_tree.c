@@ -12,8 +12,8 @@ typedef struct tree {
     kp_hdf5 *file;
     kp_hdf5_bodies *to;
     uint64_t node_bytes, record_bytes;
-    unsigned count_bytes;                         /* of a child's number of records */
-    unsigned total_bytes[KP_HDF5_DEPTH_MAX + 1];  /* of a subtree's, for a child of that level */
+    unsigned count_bytes;                        /* of a child's number of records */
+    unsigned total_bytes[KP_HDF5_DEPTH_MAX + 1]; /* of a subtree's, for a child of that level */
 } tree;
 
 /* Bytes that a number up to `v` takes. */
@@ -33,9 +33,11 @@ static kp_status measure(tree *t, uint64_t address, unsigned depth)
     t->total_bytes[0] = 0;
     for (unsigned level = 1; level <= depth; level++) {
         uint64_t pointer = t->file->o_size + t->count_bytes + t->total_bytes[level - 1];
-        if (room < pointer) return kp_hdf5_bad(t->file, part, address, "has nodes that are too small");
+        if (room < pointer)
+            return kp_hdf5_bad(t->file, part, address, "has nodes that are too small");
         most = (room - pointer) / (t->record_bytes + pointer);
-        if (total > UINT64_MAX / (most + 2)) return kp_hdf5_bad(t->file, part, address, "is too deep");
+        if (total > UINT64_MAX / (most + 2))
+            return kp_hdf5_bad(t->file, part, address, "is too deep");
         total = (most + 1) * total + most;
         t->total_bytes[level] = bytes_for(total);
     }
@@ -48,7 +50,8 @@ static kp_status take_records(tree *t, kp_cursor *c, uint64_t n)
         const uint8_t *record = kp_cursor_take(c, t->record_bytes);
         if (!record) return kp_fail(t->file->err, KP_INPUT, "a B-tree of the HDF5 file is damaged");
         if (t->to->n >= KP_WEIGHTS_MAX)
-            return kp_fail(t->file->err, KP_INPUT, "an HDF5 object has more than %d members", KP_WEIGHTS_MAX);
+            return kp_fail(t->file->err, KP_INPUT, "an HDF5 object has more than %d members",
+                           KP_WEIGHTS_MAX);
         KP_TRY(kp_hdf5_add(t->file, t->to, kp_cursor_over(record, t->record_bytes)));
     }
     return KP_OK;

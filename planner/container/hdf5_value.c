@@ -35,6 +35,7 @@ bool kp_hdf5_type_read(kp_cursor c, kp_hdf5_type *ret)
 /* bfloat16 and float8 are written as opaque bytes by those who have no type for them. */
 const char *kp_hdf5_type_name(const kp_hdf5_type *type)
 {
+    /* clang-format off */
     static const struct {
         unsigned class, size, exponent; /* exponent 0: any; for INTEGER 1: signed */
         const char *name;
@@ -47,8 +48,10 @@ const char *kp_hdf5_type_name(const kp_hdf5_type *type)
         {KP_HDF5_INTEGER, 8, 1, "int64"},  {KP_HDF5_INTEGER, 8, 0, "uint64"},
         {KP_HDF5_OPAQUE, 2, 0, "bfloat16"}, {KP_HDF5_ENUM, 1, 0, "bool"},
     };
+    /* clang-format on */
     enum { SIGNED = 8 };
-    unsigned exponent = type->class == KP_HDF5_INTEGER ? (type->bits & SIGNED) != 0 : type->exponent;
+    unsigned exponent =
+        type->class == KP_HDF5_INTEGER ? (type->bits & SIGNED) != 0 : type->exponent;
     for (size_t i = 0; i < KP_LEN(rows); i++)
         if (rows[i].class == type->class && rows[i].size == type->size &&
             (!rows[i].exponent || rows[i].exponent == exponent))
@@ -98,7 +101,8 @@ static kp_status read_string(kp_hdf5 *file, kp_cursor data, uint64_t limit, kp_h
     KP_TRY(find_in_heap(file, heap, index, &at, &n));
     if (len > n) return kp_hdf5_bad(file, "global heap", heap, "is shorter than a string in it");
     if (len > limit)
-        return kp_fail(file->err, KP_INPUT, "has %s, more than %s", kp_size_text(len).s, kp_size_text(limit).s);
+        return kp_fail(file->err, KP_INPUT, "has %s, more than %s", kp_size_text(len).s,
+                       kp_size_text(limit).s);
     KP_TRY(kp_source_get(file->source, file->base + at, len, file->arena, &bytes, file->err));
     *ret = (kp_hdf5_text){.text = (const char *)bytes, .len = len};
     return KP_OK;
@@ -117,7 +121,8 @@ typedef struct attribute {
 static bool split(kp_cursor c, attribute *ret)
 {
     unsigned version = (unsigned)kp_cursor_uint(&c, 1), flags = (unsigned)kp_cursor_uint(&c, 1);
-    uint64_t n_name = kp_cursor_uint(&c, 2), n_type = kp_cursor_uint(&c, 2), n_space = kp_cursor_uint(&c, 2);
+    uint64_t n_name = kp_cursor_uint(&c, 2), n_type = kp_cursor_uint(&c, 2),
+             n_space = kp_cursor_uint(&c, 2);
     uint64_t round = version == 1 ? 7 : 0;
     if (version < 1 || version > 3) return false;
     if (version == 3) kp_cursor_take(&c, 1); /* encoding of the name */
@@ -140,17 +145,20 @@ static kp_status read_text(kp_hdf5 *file, const attribute *a, uint64_t limit, kp
 {
     kp_hdf5_type type;
     kp_hdf5_space space;
-    if (a->shared || !kp_hdf5_type_read(a->type, &type) || !kp_hdf5_space_read(file, a->space, &space))
+    if (a->shared || !kp_hdf5_type_read(a->type, &type) ||
+        !kp_hdf5_space_read(file, a->space, &space))
         return kp_fail(file->err, KP_INPUT, "its type or shape is not as HDF5 has them");
     bool one = space.simple && (space.rank == 0 || (space.rank == 1 && space.dim[0] == 1));
     if (one && type.class == KP_HDF5_VLEN && (type.bits & 15) == 1)
         return read_string(file, a->data, limit, ret);
-    if (!one || type.class != KP_HDF5_STRING) return kp_fail(file->err, KP_INPUT, "is not one string");
+    if (!one || type.class != KP_HDF5_STRING)
+        return kp_fail(file->err, KP_INPUT, "is not one string");
     kp_cursor data = a->data;
     const char *text = (const char *)kp_cursor_take(&data, type.size);
     if (!text) return kp_fail(file->err, KP_INPUT, "is cut off");
     if (type.size > limit)
-        return kp_fail(file->err, KP_INPUT, "has %s, more than %s", kp_size_text(type.size).s, kp_size_text(limit).s);
+        return kp_fail(file->err, KP_INPUT, "has %s, more than %s", kp_size_text(type.size).s,
+                       kp_size_text(limit).s);
     *ret = (kp_hdf5_text){.text = text, .len = strnlen(text, type.size)};
     return KP_OK;
 }
@@ -159,7 +167,8 @@ kp_status kp_hdf5_attribute_read(kp_hdf5 *file, kp_cursor body, const char *name
                                  kp_hdf5_text *ret, bool *ret_found)
 {
     attribute a;
-    if (!split(body, &a)) return kp_fail(file->err, KP_INPUT, "an attribute of the HDF5 file is damaged");
+    if (!split(body, &a))
+        return kp_fail(file->err, KP_INPUT, "an attribute of the HDF5 file is damaged");
     *ret_found = a.n_name == strlen(name) && !memcmp(a.name, name, a.n_name);
     if (!*ret_found) return KP_OK;
     kp_status status = read_text(file, &a, limit, ret);

@@ -27,7 +27,7 @@ typedef struct pass {
     uint64_t limit;   /* bytes that may come out; `to` has room for them */
     uint64_t in, out; /* so far */
     bool gzip;
-    bool hungry;      /* zlib wants bytes before it gives more */
+    bool hungry; /* zlib wants bytes before it gives more */
     z_stream z;
     uint8_t from[PIECE], away[PIECE];
 } pass;

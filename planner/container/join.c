@@ -14,8 +14,10 @@ static void put_string(kp_buf *out, const char *text, uint64_t len)
         size_t n = kp_utf8_len(text, (size_t)len);
         bool plain = n && (unsigned char)*text >= ' ';
         if (*text == '"' || *text == '\\') kp_buf_char(out, '\\');
-        if (plain) kp_buf_add(out, text, n);
-        else kp_buf_char(out, '?');
+        if (plain)
+            kp_buf_add(out, text, n);
+        else
+            kp_buf_char(out, '?');
         text += n ? n : 1;
         len -= n ? n : 1;
     }
@@ -31,7 +33,8 @@ static void put_weights(kp_buf *out, const kp_hdf5_arrays *weights)
         put_string(out, w->path, strlen(w->path));
         kp_buf_str(out, ",\"shape\":[");
         for (unsigned d = 0; d < w->rank; d++)
-            kp_buf_fmt(out, "%s%" PRIu64, d ? "," : "", w->dim[d] < INT64_MAX ? w->dim[d] : INT64_MAX);
+            kp_buf_fmt(out, "%s%" PRIu64, d ? "," : "",
+                       w->dim[d] < INT64_MAX ? w->dim[d] : INT64_MAX);
         kp_buf_fmt(out, "],\"dtype\":\"%s\"}", w->dtype);
     }
     kp_buf_char(out, ']');
@@ -57,12 +60,15 @@ static bool has_key(kp_hdf5_text json, const char *key)
     size_t depth = 0, n = strlen(key);
     for (uint64_t i = 0; i < json.len; i++) {
         char c = json.text[i];
-        if (c == '{' || c == '[') depth++;
-        else if (c == '}' || c == ']') depth -= depth > 0;
+        if (c == '{' || c == '[')
+            depth++;
+        else if (c == '}' || c == ']')
+            depth -= depth > 0;
         if (c != '"') continue;
         uint64_t from = ++i;
         while (i < json.len && json.text[i] != '"') i += json.text[i] == '\\' ? 2 : 1;
-        if (depth == 1 && i < json.len && i - from == n && !memcmp(json.text + from, key, n)) return true;
+        if (depth == 1 && i < json.len && i - from == n && !memcmp(json.text + from, key, n))
+            return true;
     }
     return false;
 }
@@ -94,7 +100,8 @@ static void put_rest(kp_buf *out, const kp_parts *parts, kp_hdf5_text body)
     bool training = parts->training.text && !has_key(parts->config, "training_config");
     if (training && !is_json(parts->training)) {
         training = false;
-        warning = "the attribute 'training_config' is no JSON: optimizer and loss are not taken from it";
+        warning =
+            "the attribute 'training_config' is no JSON: optimizer and loss are not taken from it";
     }
     if (body.len && body.text[body.len - 1] != '{') kp_buf_char(out, ',');
     if (parts->version.text && !has_key(parts->config, "keras_version")) {
@@ -127,7 +134,8 @@ kp_status kp_parts_join(const kp_parts *parts, kp_arena *arena, const char **ret
     kp_status status = kp_buf_check(&rest, err);
     size_t len = (size_t)body.len + rest.len;
     if (!status && len > KP_CONFIG_BYTES_MAX)
-        status = kp_fail(err, KP_INPUT, "the configuration has more than %s", kp_size_text(KP_CONFIG_BYTES_MAX).s);
+        status = kp_fail(err, KP_INPUT, "the configuration has more than %s",
+                         kp_size_text(KP_CONFIG_BYTES_MAX).s);
     char *text = status ? NULL : KP_NEW(arena, char, len + 1);
     if (!status && !text) status = kp_nomem(err);
     if (text) {

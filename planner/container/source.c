@@ -11,8 +11,9 @@ kp_source kp_source_memory(const void *bytes, uint64_t size)
 static kp_status within(const kp_source *source, uint64_t at, uint64_t n, kp_err *err)
 {
     if (at <= source->size && n <= source->size - at) return KP_OK;
-    return kp_fail(err, KP_INPUT, "%" PRIu64 " bytes at byte %" PRIu64 " are past the end, byte %" PRIu64,
-                   n, at, source->size);
+    return kp_fail(err, KP_INPUT,
+                   "%" PRIu64 " bytes at byte %" PRIu64 " are past the end, byte %" PRIu64, n, at,
+                   source->size);
 }
 
 kp_status kp_source_part(const kp_source *source, uint64_t at, uint64_t n, kp_source *ret,

@@ -16,8 +16,8 @@ typedef kp_status kp_source_read(void *of, uint64_t at, void *to, size_t n, kp_e
 typedef struct kp_source {
     const uint8_t *bytes; /* all of it, or NULL: `read` is asked */
     kp_source_read *read;
-    void *of;             /* handed to read */
-    uint64_t base;        /* where it starts in what `bytes` or `read` mean */
+    void *of;      /* handed to read */
+    uint64_t base; /* where it starts in what `bytes` or `read` mean */
     uint64_t size;
 } kp_source;
 

@@ -10,10 +10,20 @@
 #include <string.h>
 
 enum {
-    SIG_ENTRY = 0x02014b50, SIG_END = 0x06054b50, SIG_END64 = 0x06064b50, SIG_LOCATOR = 0x07064b50,
-    ENTRY_BYTES = 46, LOCAL_BYTES = 30, END_BYTES = 22, END64_BYTES = 56, LOCATOR_BYTES = 20,
-    COMMENT_MAX = UINT16_MAX, EXTRA_ZIP64 = 1,
-    FLAG_ENCRYPTED = 1, FLAG_STRONG = 1 << 6, FLAG_MASKED = 1 << 13,
+    SIG_ENTRY = 0x02014b50,
+    SIG_END = 0x06054b50,
+    SIG_END64 = 0x06064b50,
+    SIG_LOCATOR = 0x07064b50,
+    ENTRY_BYTES = 46,
+    LOCAL_BYTES = 30,
+    END_BYTES = 22,
+    END64_BYTES = 56,
+    LOCATOR_BYTES = 20,
+    COMMENT_MAX = UINT16_MAX,
+    EXTRA_ZIP64 = 1,
+    FLAG_ENCRYPTED = 1,
+    FLAG_STRONG = 1 << 6,
+    FLAG_MASKED = 1 << 13,
 };
 
 /* Where the directory is. */
@@ -64,7 +74,7 @@ static kp_status read_end(const kp_source *source, uint64_t end, const uint8_t *
     bool wide = p->entries == UINT16_MAX || p->bytes == UINT32_MAX || p->at == UINT32_MAX;
     if (wide) return read_end64(source, end, arena, p, err);
     return !disk && !first_disk && here == p->entries ? KP_OK
-                                                       : lies(err, "it is one part of several");
+                                                      : lies(err, "it is one part of several");
 }
 
 /* The last record whose comment ends exactly with the file. */
@@ -96,8 +106,9 @@ static kp_status check_place(const place *p, kp_err *err)
                        kp_size_text(p->bytes).s, kp_size_text(KP_ZIP_DIRECTORY_MAX).s);
     if (p->at > p->end || p->end - p->at != p->bytes)
         return lies(err, "its directory is not where it should be");
-    return p->bytes / ENTRY_BYTES >= p->entries ? KP_OK
-                                                : lies(err, "its directory is too short for its entries");
+    return p->bytes / ENTRY_BYTES >= p->entries
+               ? KP_OK
+               : lies(err, "its directory is too short for its entries");
 }
 
 /* ---- entries ---- */
@@ -133,18 +144,19 @@ static bool leads_out(const char *name)
     return false;
 }
 
-static kp_status take_name(kp_cursor *c, uint64_t n, kp_arena *arena, const char **ret,
-                           kp_err *err)
+static kp_status take_name(kp_cursor *c, uint64_t n, kp_arena *arena, const char **ret, kp_err *err)
 {
     if (n > KP_NAME_BYTES_MAX)
-        return kp_fail(err, KP_INPUT, "the zip archive has a name of %" PRIu64 " bytes, more than %d",
-                       n, KP_NAME_BYTES_MAX);
+        return kp_fail(err, KP_INPUT,
+                       "the zip archive has a name of %" PRIu64 " bytes, more than %d", n,
+                       KP_NAME_BYTES_MAX);
     const uint8_t *bytes = kp_cursor_take(c, n);
     if (!bytes) return lies(err, "its directory ends within an entry");
     const char *name = kp_arena_strn(arena, (const char *)bytes, (size_t)n);
     if (!name) return kp_nomem(err);
     for (uint64_t i = 0; i < n; i++)
-        if (bytes[i] < ' ') return kp_fail(err, KP_INPUT, "the zip archive has a name with control bytes");
+        if (bytes[i] < ' ')
+            return kp_fail(err, KP_INPUT, "the zip archive has a name with control bytes");
     *ret = name;
     if (!leads_out(name)) return KP_OK;
     return kp_fail(err, KP_INPUT, "the zip archive's entry '%.60s' leads out of its folder", name);
@@ -153,7 +165,8 @@ static kp_status take_name(kp_cursor *c, uint64_t n, kp_arena *arena, const char
 static kp_status read_entry(kp_cursor *c, kp_arena *arena, kp_zip_entry *ret, kp_err *err)
 {
     kp_zip_entry entry = {0};
-    if (kp_cursor_uint(c, 4) != SIG_ENTRY) return lies(err, "its directory has fewer entries than it says");
+    if (kp_cursor_uint(c, 4) != SIG_ENTRY)
+        return lies(err, "its directory has fewer entries than it says");
     kp_cursor_take(c, 4); /* versions */
     entry.flags = (uint16_t)kp_cursor_uint(c, 2);
     entry.method = (uint16_t)kp_cursor_uint(c, 2);
@@ -170,7 +183,8 @@ static kp_status read_entry(kp_cursor *c, kp_arena *arena, kp_zip_entry *ret, kp
     kp_cursor_take(c, n_comment);
     if (c->past) return lies(err, "its directory ends within an entry");
     KP_TRY(read_extra(&entry, kp_cursor_over(extra, n_extra), err));
-    entry.end = entry.at + LOCAL_BYTES + n_name; /* at least; check_overlap makes it the next's start */
+    entry.end =
+        entry.at + LOCAL_BYTES + n_name; /* at least; check_overlap makes it the next's start */
     *ret = entry;
     return KP_OK;
 }
@@ -180,7 +194,8 @@ static kp_status check_entry(const kp_zip_entry *entry, kp_err *err)
     if (entry->flags & (FLAG_ENCRYPTED | FLAG_STRONG | FLAG_MASKED))
         return kp_fail(err, KP_INPUT, "the zip archive's entry '%.60s' is encrypted", entry->name);
     if (!kp_ratio_too_high(entry->packed, entry->whole)) return KP_OK;
-    return kp_fail(err, KP_INPUT, "the zip archive's entry '%.60s' unpacks to more than %d times its size",
+    return kp_fail(err, KP_INPUT,
+                   "the zip archive's entry '%.60s' unpacks to more than %d times its size",
                    entry->name, KP_RATIO_MAX);
 }
 
@@ -203,8 +218,8 @@ static kp_status check_overlap(kp_zip *zip, uint64_t end, kp_err *err)
         kp_zip_entry *entry = &zip->entries[i];
         uint64_t next = i + 1 < zip->n_entries ? zip->entries[i + 1].at : end;
         if (entry->at >= next || entry->end > next || entry->packed > next - entry->end)
-            return kp_fail(err, KP_INPUT, "the zip archive's entry '%.60s' overlaps what follows it",
-                           entry->name);
+            return kp_fail(err, KP_INPUT,
+                           "the zip archive's entry '%.60s' overlaps what follows it", entry->name);
         entry->end = next;
     }
     return KP_OK;

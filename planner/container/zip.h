@@ -38,8 +38,8 @@ kp_status kp_zip_open(const kp_source *source, kp_arena *arena, kp_zip *ret, kp_
 const kp_zip_entry *kp_zip_find(const kp_zip *zip, const char *name);
 
 /* An entry's content, of at most `limit` bytes; its check sum is compared. KP_INPUT, KP_NOMEM. */
-kp_status kp_zip_read(const kp_zip *zip, const kp_zip_entry *entry, uint64_t limit,
-                      kp_arena *arena, kp_source *ret, kp_err *err);
+kp_status kp_zip_read(const kp_zip *zip, const kp_zip_entry *entry, uint64_t limit, kp_arena *arena,
+                      kp_source *ret, kp_err *err);
 
 /* An entry as it lies in the archive, for one that is stored. KP_INPUT if it is packed. */
 kp_status kp_zip_stored(const kp_zip *zip, const kp_zip_entry *entry, kp_arena *arena,

@@ -8,15 +8,18 @@
 #include <string.h>
 
 enum {
-    SIG_LOCAL = 0x04034b50, LOCAL_BYTES = 30,
-    METHOD_STORED = 0, METHOD_DEFLATED = 8,
+    SIG_LOCAL = 0x04034b50,
+    LOCAL_BYTES = 30,
+    METHOD_STORED = 0,
+    METHOD_DEFLATED = 8,
     FLAG_DESCRIPTOR = 1 << 3, /* check sum and sizes stand behind the data, the header has zeros */
 };
 
 static kp_status differs(const kp_zip_entry *entry, const char *what, kp_err *err)
 {
-    return kp_fail(err, KP_INPUT, "damaged zip archive: entry '%.60s' and the directory differ in %s",
-                   entry->name, what);
+    return kp_fail(err, KP_INPUT,
+                   "damaged zip archive: entry '%.60s' and the directory differ in %s", entry->name,
+                   what);
 }
 
 static bool same_size(uint64_t local, uint64_t said)
@@ -32,7 +35,8 @@ static kp_status find_data(const kp_zip *zip, const kp_zip_entry *entry, kp_aren
     KP_TRY(kp_source_get(zip->source, entry->at, LOCAL_BYTES, arena, &bytes, err));
     kp_cursor c = kp_cursor_over(bytes, LOCAL_BYTES);
     if (kp_cursor_uint(&c, 4) != SIG_LOCAL)
-        return kp_fail(err, KP_INPUT, "damaged zip archive: entry '%.60s' is not where the directory says",
+        return kp_fail(err, KP_INPUT,
+                       "damaged zip archive: entry '%.60s' is not where the directory says",
                        entry->name);
     kp_cursor_take(&c, 2); /* version */
     uint64_t flags = kp_cursor_uint(&c, 2), method = kp_cursor_uint(&c, 2);
@@ -70,7 +74,8 @@ static kp_status unpack(const kp_zip *zip, const kp_zip_entry *entry, kp_arena *
         return kp_source_get(&data, 0, data.size, arena, ret, err);
     }
     if (entry->method != METHOD_DEFLATED)
-        return kp_fail(err, KP_INPUT, "is packed by method %u, which is not read (only 0 and 8 are)",
+        return kp_fail(err, KP_INPUT,
+                       "is packed by method %u, which is not read (only 0 and 8 are)",
                        entry->method);
     if (entry->whole > KP_INFLATED_BYTES_MAX)
         return kp_fail(err, KP_INPUT, "unpacks to %s, more than %s", kp_size_text(entry->whole).s,
@@ -79,8 +84,8 @@ static kp_status unpack(const kp_zip *zip, const kp_zip_entry *entry, kp_arena *
     return kp_inflate_raw(&data, entry->whole, arena, ret, err);
 }
 
-kp_status kp_zip_read(const kp_zip *zip, const kp_zip_entry *entry, uint64_t limit,
-                      kp_arena *arena, kp_source *ret, kp_err *err)
+kp_status kp_zip_read(const kp_zip *zip, const kp_zip_entry *entry, uint64_t limit, kp_arena *arena,
+                      kp_source *ret, kp_err *err)
 {
     const uint8_t *bytes;
     kp_status status = KP_OK;

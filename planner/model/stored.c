@@ -17,9 +17,9 @@ typedef struct group {
 } group;
 
 struct kp_stored {
-    bool by_name;       /* groups are called as layers */
-    const char *root;   /* of a model's layers: "layers" */
-    weight *weights;    /* sorted by path */
+    bool by_name;     /* groups are called as layers */
+    const char *root; /* of a model's layers: "layers" */
+    weight *weights;  /* sorted by path */
     uint32_t n_weights;
     const char **names; /* of each layer's group within its parent's */
 };
@@ -99,7 +99,8 @@ static kp_status list_groups(kp_build *b, group *groups, uint32_t *ret_n)
     for (uint32_t i = 0; i < b->n_layers; i++) {
         const kp_layer *l = &b->layers[i];
         if (kp_row_is_math(l->row)) continue;
-        groups[n] = (group){.layer = i, .parent = l->parent, .name = snake(b->arena, l->class_name)};
+        groups[n] =
+            (group){.layer = i, .parent = l->parent, .name = snake(b->arena, l->class_name)};
         if (!groups[n++].name) return kp_nomem(b->err);
     }
     qsort(groups, n, sizeof(*groups), by_brothers);
@@ -116,9 +117,11 @@ static kp_status name_groups(kp_build *b, kp_stored *stored)
     if (!b->n_layers || stored->by_name) return KP_OK;
     KP_TRY(list_groups(b, groups, &n));
     for (uint32_t i = 0; i < n; i++) {
-        bool same = i && groups[i].parent == groups[i - 1].parent && !strcmp(groups[i].name, groups[i - 1].name);
+        bool same = i && groups[i].parent == groups[i - 1].parent &&
+                    !strcmp(groups[i].name, groups[i - 1].name);
         nth = same ? nth + 1 : 0;
-        const char *name = nth ? kp_arena_fmt(b->arena, "%s_%" PRIu32, groups[i].name, nth) : groups[i].name;
+        const char *name =
+            nth ? kp_arena_fmt(b->arena, "%s_%" PRIu32, groups[i].name, nth) : groups[i].name;
         if (!name) return kp_nomem(b->err);
         stored->names[groups[i].layer] = name;
     }
@@ -144,27 +147,30 @@ static const char *group_path(const kp_build *b, const kp_stored *stored, uint32
 {
     const kp_layer *l = &b->layers[layer];
     if (l->parent == KP_NO)
-        return kp_arena_fmt(b->arena, "%s/%s/", stored->root, stored->by_name ? l->name : stored->names[layer]);
+        return kp_arena_fmt(b->arena, "%s/%s/", stored->root,
+                            stored->by_name ? l->name : stored->names[layer]);
     if (stored->by_name) {
         uint32_t top = l->parent;
         while (b->layers[top].parent != KP_NO) top = b->layers[top].parent;
         return kp_arena_fmt(b->arena, "%s/%s/%s/", stored->root, b->layers[top].name, l->name);
     }
     const char *outer = group_path(b, stored, l->parent);
-    return outer ? kp_arena_fmt(b->arena, "%s%s/%s/", outer, stored->root, stored->names[layer]) : NULL;
+    return outer ? kp_arena_fmt(b->arena, "%s%s/%s/", outer, stored->root, stored->names[layer])
+                 : NULL;
 }
 
 /* ---- one layer ---- */
 
-/* True if weights at .. at + 3 are the variables 0 to 3 of one group and vectors of one length: those
- * of a BatchNormalization, whose last two are statistics. */
+/* True if weights at .. at + 3 are the variables 0 to 3 of one group and vectors of one length:
+ * those of a BatchNormalization, whose last two are statistics. */
 static bool is_batch_norm(const kp_stored *stored, uint32_t at)
 {
     const weight *w = &stored->weights[at];
     size_t n = strlen(w->path);
     if (n < 6 || strcmp(w->path + n - 6, "vars/0") || stored->n_weights - at < 4) return false;
     for (uint32_t i = 0; i < 4; i++) {
-        bool brother = !strncmp(w[i].path, w->path, n - 1) && w[i].path[n - 1] == (char)('0' + i) && !w[i].path[n];
+        bool brother = !strncmp(w[i].path, w->path, n - 1) && w[i].path[n - 1] == (char)('0' + i) &&
+                       !w[i].path[n];
         if (!brother || w[i].shape.rank != 1 || w[i].shape.dim[0] != w->shape.dim[0]) return false;
     }
     bool fifth = stored->n_weights - at > 4 && !strncmp(w[4].path, w->path, n - 1);
@@ -199,8 +205,10 @@ static kp_status declare(kp_rule *rule, const kp_stored *stored, uint32_t at, si
     const char *own = short_name(rule->arena, w->path + skip);
     if (!own) return kp_nomem(rule->err);
     bool state = strstr(own, "seed_generator") != NULL, statistic = is_statistic(stored, at);
-    kp_weight_role role = state ? KP_ROLE_STATE : statistic ? KP_ROLE_STAT
-                          : w->shape.rank > 1 ? KP_ROLE_KERNEL : KP_ROLE_BIAS;
+    kp_weight_role role = state               ? KP_ROLE_STATE
+                          : statistic         ? KP_ROLE_STAT
+                          : w->shape.rank > 1 ? KP_ROLE_KERNEL
+                                              : KP_ROLE_BIAS;
     bool trainable = !state && !statistic && kp_dtype_is_float(w->dtype);
     return kp_rule_weight_typed(rule, own, role, w->shape, trainable, w->dtype);
 }
@@ -211,8 +219,10 @@ static uint32_t lower_bound(const kp_stored *stored, const char *path)
     uint32_t from = 0, to = stored->n_weights;
     while (from < to) {
         uint32_t mid = from + (to - from) / 2;
-        if (strcmp(stored->weights[mid].path, path) < 0) from = mid + 1;
-        else to = mid;
+        if (strcmp(stored->weights[mid].path, path) < 0)
+            from = mid + 1;
+        else
+            to = mid;
     }
     return from;
 }

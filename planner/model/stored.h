@@ -11,8 +11,8 @@
 
 #include "planner/model/build.h"
 
-/* Declares the weights that the container has for the rule's layer, from rule->first_weight on; they
- * are there since the layer's first call. KP_INPUT: one is too big; KP_NOMEM. */
+/* Declares the weights that the container has for the rule's layer, from rule->first_weight on;
+ * they are there since the layer's first call. KP_INPUT: one is too big; KP_NOMEM. */
 kp_status kp_stored_declare(kp_rule *rule);
 
 /* Makes the op whose first output is `tensor` read all of the rule's weights. */

@@ -84,7 +84,10 @@ static kp_buf deflated(const void *bytes, size_t n, bool gzip)
     z_stream z = {0};
     kp_buf_init(&out, 0);
     cr_assert_eq(deflateInit2(&z, 9, Z_DEFLATED, gzip ? 31 : -15, 9, Z_DEFAULT_STRATEGY), Z_OK);
-    union { const void *from; Bytef *to; } in = {.from = bytes}; /* zlib's next_in is not const */
+    union {
+        const void *from;
+        Bytef *to;
+    } in = {.from = bytes}; /* zlib's next_in is not const */
     z.next_in = in.to;
     z.avail_in = (uInt)n;
     for (int code = Z_OK; code == Z_OK;) {
@@ -165,8 +168,11 @@ kp_buf test_zip(const test_entry *entries, size_t n, const test_patch *patches, 
     kp_buf_release(&directory);
     for (size_t i = 0; patches && i < n_patches && patches[i].record; i++) {
         const test_patch *p = &patches[i];
-        size_t at = p->record == TEST_LOCAL ? local[p->entry] : p->record == TEST_CENTRAL ? start + central[p->entry] : end;
-        for (unsigned b = 0; b < p->width; b++) out.data[at + p->offset + b] = (char)(p->value >> 8 * b & 255);
+        size_t at = p->record == TEST_LOCAL     ? local[p->entry]
+                    : p->record == TEST_CENTRAL ? start + central[p->entry]
+                                                : end;
+        for (unsigned b = 0; b < p->width; b++)
+            out.data[at + p->offset + b] = (char)(p->value >> 8 * b & 255);
     }
     return out;
 }

@@ -13,7 +13,7 @@ typedef struct test_reading {
     kp_status status;
     kp_err err;
     size_t used_bytes; /* of the arena, by the reading */
-    const char *text; /* a copy with a 0 behind; "" if it failed */
+    const char *text;  /* a copy with a 0 behind; "" if it failed */
 } test_reading;
 
 test_reading test_read(const void *bytes, size_t n);
@@ -30,7 +30,7 @@ kp_source test_unpacked(const char *path, kp_arena *arena);
 typedef struct test_entry {
     const char *name;
     const void *bytes;
-    size_t n;       /* 0: bytes is a text */
+    size_t n; /* 0: bytes is a text */
     bool deflated;
 } test_entry;
 

@@ -48,7 +48,8 @@ Test(container, recognised_by_content)
 
 static void expect_gzip(const char *what, const kp_buf *file, kp_status status, const char *want)
 {
-    test_reading r = test_read(file->data, file->len), pieces = test_read_pieces(file->data, file->len);
+    test_reading r = test_read(file->data, file->len),
+                 pieces = test_read_pieces(file->data, file->len);
     cr_expect_eq(r.status, status, "%s: %s", what, r.err.msg);
     cr_expect(strstr(r.status ? r.err.msg : r.text, want), "%s: %s %s", what, r.err.msg, r.text);
     cr_expect_eq(pieces.status, status, "%s", what);
@@ -119,9 +120,16 @@ Test(container, folder)
     size_t len;
     kp_arena_init(&arena, 0);
     kp_source weights = test_unpacked("hdf5/weights_only.h5.gz", &arena);
-    kp_source a = kp_source_memory(config, strlen(config)), b = kp_source_memory(metadata, strlen(metadata));
-    cr_assert_eq(kp_container_folder(&a, &b, &weights, &arena, &text, &len, &err), KP_OK, "%s", err.msg);
-    cr_expect(!strncmp(text, "{\"a\": 1,\"keras_version\":\"3.1\",\"kplan_container\":{\"kind\":\"keras-folder\",\"weights\":[{\"path\":\"d0/d0/bias:0\"", 98), "%s", text);
+    kp_source a = kp_source_memory(config, strlen(config)),
+              b = kp_source_memory(metadata, strlen(metadata));
+    cr_assert_eq(kp_container_folder(&a, &b, &weights, &arena, &text, &len, &err), KP_OK, "%s",
+                 err.msg);
+    cr_expect(!strncmp(text,
+                       "{\"a\": "
+                       "1,\"keras_version\":\"3.1\",\"kplan_container\":{\"kind\":\"keras-folder\","
+                       "\"weights\":[{\"path\":\"d0/d0/bias:0\"",
+                       98),
+              "%s", text);
     b.size = (2u << 20); /* not read: it is too large */
     cr_expect_eq(kp_container_folder(&a, &b, NULL, &arena, &text, &len, &err), KP_INPUT);
     cr_expect_str_eq(err.where, "metadata.json");
@@ -141,7 +149,8 @@ static void fail_each(const char *what, const void *bytes, size_t n)
         kp_arena_init(&arena, 0);
         arena.fail_call = call;
         status = kp_container_text(&source, &arena, &text, &len, &err);
-        cr_assert(status == KP_NOMEM || status == KP_OK, "%s, allocation %lu: %s", what, (unsigned long)call, err.msg);
+        cr_assert(status == KP_NOMEM || status == KP_OK, "%s, allocation %lu: %s", what,
+                  (unsigned long)call, err.msg);
         kp_arena_release(&arena);
     }
     cr_expect_eq(status, KP_OK, "%s", what);
@@ -154,7 +163,8 @@ Test(container, every_allocation_fails_once)
     kp_arena arena;
     kp_arena_init(&arena, 0);
     kp_source weights = test_unpacked("hdf5/weights_only.h5.gz", &arena);
-    const test_entry entries[] = {{"config.json", "{\"a\":1}", 0, true}, {"metadata.json", "{\"keras_version\":\"3\"}", 0, false},
+    const test_entry entries[] = {{"config.json", "{\"a\":1}", 0, true},
+                                  {"metadata.json", "{\"keras_version\":\"3\"}", 0, false},
                                   {"model.weights.h5", weights.bytes, (size_t)weights.size, false}};
     kp_buf zip = test_zip(entries, KP_LEN(entries), NULL, 0), file = test_gzip(zip.data, zip.len);
     fail_each("zip", zip.data, zip.len);

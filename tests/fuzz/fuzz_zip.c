@@ -40,8 +40,10 @@ static void unpack_all(const kp_source *source)
         for (uint32_t i = 0; i < zip.n_entries && i < 16; i++) {
             kp_arena_mark mark = kp_arena_tell(&arena);
             kp_source content;
-            kp_status status = kp_zip_read(&zip, &zip.entries[i], KP_CONFIG_BYTES_MAX, &arena, &content, &err);
-            assert(status == KP_OK ? content.size == zip.entries[i].whole : status == KP_INPUT && err.msg[0]);
+            kp_status status =
+                kp_zip_read(&zip, &zip.entries[i], KP_CONFIG_BYTES_MAX, &arena, &content, &err);
+            assert(status == KP_OK ? content.size == zip.entries[i].whole
+                                   : status == KP_INPUT && err.msg[0]);
             kp_arena_rewind(&arena, mark);
         }
     kp_arena_release(&arena);
@@ -49,7 +51,8 @@ static void unpack_all(const kp_source *source)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    uint8_t *copy = malloc(size + !size); /* of exactly this size: a sanitizer sees one byte too many */
+    uint8_t *copy =
+        malloc(size + !size); /* of exactly this size: a sanitizer sees one byte too many */
     size_t len = 0, len_pieces = 0;
     if (!copy) return 0;
     memcpy(copy, data, size);
