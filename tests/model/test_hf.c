@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Hugging Face configurations and Megatron's arguments. Totals: what transformers' models have
- * (published on their model pages), or arithmetic beside the row. */
+ * Hugging Face configurations and Megatron's arguments. Totals come from three places: counts that
+ * were published or follow from an independent formula (GPT-2, LLaMA, Mistral, Mixtral, Qwen2.5,
+ * Qwen3, Gemma 1 and 2, GPT-J, Pythia, OPT, BLOOM, Falcon, StarCoder2, OLMo 1, BERT, ViT, T5, BART,
+ * DeepSeek-V3); arithmetic beside the row (small models); and this reader's own figures, which agree
+ * with the published size as far as it is rounded and guard against change (all others).
+ */
 #include "models.h"
 #include <criterion/criterion.h>
 #include <math.h>
