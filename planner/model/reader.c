@@ -125,13 +125,28 @@ static kp_status parse(const char *bytes, size_t len, kp_arena *arena, json_t **
     return kp_json_parse_foreign(list, len + 2, ret, err);
 }
 
+/* Long files mostly are long by what they carry beside the layers. Errors are found again in the
+ * file itself, so that their place is right. */
+static kp_status parse_fast(const char *bytes, size_t len, kp_arena *arena, json_t **ret,
+                            kp_err *err)
+{
+    static const size_t long_file = 256 << 10;
+    kp_err ignored = {0};
+    size_t n = 0;
+    if (len < long_file) return parse(bytes, len, arena, ret, err);
+    const char *copy = kp_without_blobs(bytes, len, arena, &n);
+    if (!copy) return kp_nomem(err);
+    if (n < len && parse(copy, n, arena, ret, &ignored) == KP_OK) return KP_OK;
+    return parse(bytes, len, arena, ret, err);
+}
+
 kp_status kp_model_read(const char *bytes, size_t len, const char *name, const kp_bind *bind,
                         kp_arena *arena, const kp_graph **ret, kp_err *err)
 {
     json_t *json = NULL;
     kp_source source = kp_source_memory(bytes, len);
     kp_status status = kp_container_text(&source, arena, &bytes, &len, err);
-    if (status == KP_OK) status = parse(bytes, len, arena, &json, err);
+    if (status == KP_OK) status = parse_fast(bytes, len, arena, &json, err);
     if (status == KP_OK) status = kp_model_read_json(json, name, bind, arena, ret, err);
     else if (status != KP_NOMEM) kp_err_at(err, "%.200s", name);
     json_decref(json);

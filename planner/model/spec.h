@@ -123,6 +123,10 @@ typedef struct kp_recogniser {
     kp_status (*read)(kp_reader *reader, json_t *json, kp_spec *ret);
 } kp_recogniser;
 
+/* A copy of JSON text in which base64 texts too long for a name are empty (blobs.c). It parses if and
+ * only if the original does. In the arena; NULL: no memory. */
+const char *kp_without_blobs(const char *bytes, size_t len, kp_arena *arena, size_t *ret_len);
+
 /* Keras models of all versions, bare or inside what tfjs, frugally-deep and others put around them
  * (keras_file.c). */
 bool kp_keras_test(const json_t *json);

@@ -2,6 +2,7 @@
  *
  * One model in the words of every dialect; names of other packages; what the user says of layers. */
 #include "models.h"
+#include "planner/model/spec.h"
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
@@ -105,6 +106,43 @@ Test(dialect, text_in_text)
     cr_assert_eq(status, KP_OK, "%s: %s", err.where, err.msg);
     cr_expect_eq(graph->params, 36);
     kp_arena_release(&arena);
+}
+
+/* Base64 is left out; what only looks like it, or is short, or is broken is not. */
+Test(dialect, weights_beside_the_layers)
+{
+    enum { SIZE = 300 << 10, BLOB = 2000 };
+    static const char head[] = "{\"class_name\":\"Sequential\",\"config\":[{\"class_name\":\"Dense\","
+                               "\"config\":{\"units\":4,\"input_dim\":8,\"name\":\"a\\\"b\"}}],\"w\":[\"";
+    static const struct {
+        const char *tail;
+        kp_status status;
+        const char *msg;
+    } rows[] = {
+        {"\"]}", KP_OK, ""},
+        {"=\",\"\\n\"]}", KP_OK, ""},
+        {"\"],\"x\":}", KP_INPUT, "a value expected"},
+        {"", KP_INPUT, "ends too early"},
+    };
+    char *text = malloc(SIZE + sizeof(head) + 64);
+    for (size_t i = 0; i < KP_LEN(rows); i++) {
+        size_t at = sizeof(head) - 1, n;
+        memcpy(text, head, at);
+        for (size_t j = 0; j < SIZE; j++, at++) text[at] = j % BLOB == BLOB - 1 ? '/' : 'A';
+        memcpy(text + at, rows[i].tail, strlen(rows[i].tail) + 1);
+        kp_arena arena;
+        kp_err err = {0};
+        const kp_graph *graph = NULL;
+        kp_arena_init(&arena, 0);
+        const char *copy = kp_without_blobs(text, strlen(text), &arena, &n);
+        cr_expect(copy && (n < 300) == (rows[i].tail[0] != 0), "row %zu: %zu bytes", i, n);
+        kp_status status = kp_model_read(text, strlen(text), "m.json", NULL, &arena, &graph, &err);
+        cr_expect_eq(status, rows[i].status, "row %zu: %s", i, err.msg);
+        cr_expect(strstr(err.msg, rows[i].msg), "row %zu: %s", i, err.msg);
+        cr_expect(!graph || !strcmp(graph->layers[0].name, "a\"b"), "row %zu", i);
+        kp_arena_release(&arena);
+    }
+    free(text);
 }
 
 /* ---- packages around Keras ---- */
