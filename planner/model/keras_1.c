@@ -75,7 +75,7 @@ static int by_name(const void *key, const void *row)
 static bool among(const char *list, const char *word)
 {
     size_t n = strlen(word);
-    for (const char *at = list; at && (at = strstr(at, word)); at += n)
+    for (const char *at = list; n && at && (at = strstr(at, word)); at += n)
         if ((at == list || at[-1] == ' ') && (!at[n] || at[n] == ' ')) return true;
     return !list;
 }

@@ -48,6 +48,32 @@ static const char *const seeds[] = {
     "\"inbound_nodes\":[[[\"i\",0,0,{}]]]}],\"input_layers\":[[\"i\",0,0]],"
     "\"output_layers\":[[\"g\",0,0]]}},{\"class_name\":\"Dense\",\"config\":{\"name\":\"d\","
     "\"units\":2}}]}",
+    "{\"class_name\":\"Sequential\",\"keras_version\":\"1.2.2\",\"config\":[{\"class_name\":\"Merge\","
+    "\"config\":{\"name\":\"m\",\"mode\":\"concat\",\"concat_axis\":-1,\"layers\":[{\"class_name\":"
+    "\"Sequential\",\"config\":[{\"class_name\":\"Convolution2D\",\"config\":{\"nb_filter\":4,"
+    "\"nb_row\":3,\"nb_col\":2,\"subsample\":[2,1],\"border_mode\":\"full\",\"dim_ordering\":\"th\","
+    "\"batch_input_shape\":[null,3,9,8]}},{\"class_name\":\"Flatten\",\"config\":{}}]},"
+    "{\"class_name\":\"Sequential\",\"config\":[{\"class_name\":\"Highway\",\"config\":{\"input_dim\":5}}"
+    "]}]}},{\"class_name\":\"MaxoutDense\",\"config\":{\"output_dim\":4,\"nb_feature\":3}}]}",
+    "{\"modelTopology\":{\"model_config\":{\"class_name\":\"Model\",\"config\":{\"name\":\"f\","
+    "\"layers\":[" INPUT("x", "[null,8,6,4]") ",{\"class_name\":\"TFOpLambda\",\"name\":\"t\",\"config\":"
+    "{\"name\":\"t\",\"function\":\"split\"},\"inbound_nodes\":[[\"x\",0,0,{\"num_or_size_splits\":[2,6],"
+    "\"axis\":1}]]},{\"class_name\":\"SlicingOpLambda\",\"name\":\"s\",\"config\":{\"function\":"
+    "\"__operators__.getitem\"},\"inbound_nodes\":[[\"t\",0,1,{\"slice_spec\":[{\"start\":null,\"stop\":null,"
+    "\"step\":null},{\"start\":1,\"stop\":5,\"step\":2},0]}]]},{\"class_name\":\"TensorFlowOpLayer\","
+    "\"name\":\"n\",\"config\":{\"name\":\"q\",\"node_def\":{\"op\":\"Mean\",\"attr\":{\"keep_dims\":"
+    "{\"b\":true}}},\"constants\":{\"1\":[1]}},\"inbound_nodes\":[[[\"s\",0,0,{}]]]},{\"class_name\":"
+    "\"LocallyConnected1D\",\"name\":\"l\",\"config\":{\"filters\":2,\"kernel_size\":1},\"inbound_nodes\":"
+    "[[[\"n\",0,0,{}]]]}],\"input_layers\":[[\"x\",0,0]],\"output_layers\":[[\"l\",0,0]]}}}}",
+    "{\"class_name\":\"Functional\",\"module\":\"keras\",\"config\":{\"name\":\"h\",\"layers\":["
+    INPUT("x", "[null,6]") ",{\"class_name\":\"keras_hub>TokenAndPositionEmbedding\",\"name\":\"p\","
+    "\"config\":{\"vocabulary_size\":9,\"sequence_length\":6,\"embedding_dim\":8},\"inbound_nodes\":"
+    "[{\"args\":[" TENSOR("x") "]}]},{\"class_name\":\"keras_hub>TransformerDecoder\",\"name\":\"d\","
+    "\"config\":{\"intermediate_dim\":4,\"num_heads\":2,\"dropout\":0.1},\"inbound_nodes\":[{\"args\":["
+    TENSOR("p") "," TENSOR("p") "]}]},{\"class_name\":\"Own\",\"name\":\"o\",\"config\":{},"
+    "\"inbound_nodes\":[{\"args\":[" TENSOR("d") "]}]},{\"class_name\":\"keras_hub>MaskedLMHead\",\"name\":"
+    "\"k\",\"config\":{\"vocabulary_size\":9},\"inbound_nodes\":[{\"args\":[" TENSOR("o") "],\"kwargs\":"
+    "{\"mask_positions\":" TENSOR("x") "}}]}],\"input_layers\":[\"x\",0,0],\"output_layers\":[\"k\",0,0]}}",
 };
 
 static void holds_together(const kp_graph *graph, kp_arena *arena)
@@ -63,7 +89,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     kp_arena arena;
     kp_arena_init(&arena, (size_t)256 << 20);
     static const kp_bind_dim dim = {NULL, 0, 7};
-    const kp_bind bind = {.dims = &dim, .n_dims = size % 2};
+    const kp_bind bind = {.dims = &dim, .n_dims = size % 2,
+                          .layers_spec = size % 3 ? "{\"Own\":{\"output_shape\":\"same\",\"params\":3,"
+                                                    "\"kept_bytes\":5}}" : NULL};
     const kp_graph *graph = NULL;
     kp_err err = {0};
     char *text = malloc(size + !size); /* of exactly this size: a sanitizer sees one byte too many */
@@ -104,6 +132,15 @@ static json_t *pick(json_t *json, unsigned *state)
     return json;
 }
 
+static const char *some_class(unsigned *state)
+{
+    switch (next(state) % 3) {
+    case 0: return kp_math_rows[next(state) % kp_math_n_rows].class_name;
+    case 1: return kp_neighbour_rows[next(state) % kp_neighbour_n_rows].class_name;
+    default: return kp_layer_rows[next(state) % kp_layer_n_rows].class_name;
+    }
+}
+
 static json_t *some_value(json_t *root, unsigned *state)
 {
     static const json_int_t numbers[] = {0, 1, 2, 3, -1, -2, 7, 255, 65536, INT32_MAX,
@@ -115,7 +152,7 @@ static json_t *some_value(json_t *root, unsigned *state)
     case 1: return json_boolean(next(state) % 2);
     case 2: return json_real(0.5);
     case 3: return json_string(texts[next(state) % KP_LEN(texts)]);
-    case 4: return json_string(kp_layer_rows[next(state) % kp_layer_n_rows].class_name);
+    case 4: return json_string(some_class(state));
     case 5: return json_deep_copy(pick(root, state));
     default: return json_integer(numbers[next(state) % KP_LEN(numbers)]);
     }

@@ -132,6 +132,7 @@ static const struct {
     {ONE("Dense", "'units':4,'name':'\xff\xfe',"), KP_INPUT, "m.json", "UTF-8"},
     {ONE("Dense", "'units':4,'activation':'\\ud800',"), KP_INPUT, "m.json", "invalid Unicode"},
     {ONE("Conv2D", "'filters':2147483647,'kernel_size':[2147483647,2147483647]"), KP_INPUT, "layer 'd'", "takes inputs with 4 axes"},
+    {SEQ("{'class_name':'','config':{'p':0.5,'batch_input_shape':[null,8]}}"), KP_UNSUPPORTED, "m.json", "class '' is not known"},
     {"['{']", KP_INPUT, "m.json", "ends too early"},
     {"['[7]']", KP_INPUT, "m.json", "'class_name' and 'config' are missing"},
     {"{'modelTopology':{'model_config':'{\\'model_config\\':7}'}}", KP_INPUT, "m.json", "holds no model"},
