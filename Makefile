@@ -100,7 +100,7 @@ packages: ## install what is missing (Debian 12, root or sudo)
 JOBS = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 check: packages ## install, build and run everything that CI runs
 	$(Q)$(MAKE) $(JOBS) --no-print-directory WERROR=1 all
-	$(Q)$(MAKE) $(JOBS) --no-print-directory WERROR=1 fuzz FUZZ_S=10
+	$(Q)$(MAKE) $(JOBS) --no-print-directory WERROR=1 fuzz FUZZ_S=5
 	$(Q)$(MAKE) $(JOBS) --no-print-directory WERROR=1 asan
 	$(Q)$(MAKE) $(JOBS) --no-print-directory WERROR=1 test
 
