@@ -181,6 +181,14 @@ static kp_status merge_class(kp_reader *reader, kp_dialect *layer)
     return KP_OK;
 }
 
+/* Before 2.3 the type of a first Embedding was that of the indices it takes. */
+static kp_status table_dtype(kp_reader *reader, kp_dialect *layer)
+{
+    const char *dtype = json_string_value(json_object_get(layer->config, "dtype"));
+    if (strcmp(layer->rule, "Embedding") || !dtype || !strstr(dtype, "int")) return KP_OK;
+    return kp_dialect_set(reader, layer, "dtype", json_string("float32"));
+}
+
 kp_status kp_keras_1_layer(kp_reader *reader, kp_dialect *layer)
 {
     if (layer->foreign || !json_is_object(layer->config)) return KP_OK;
@@ -188,5 +196,6 @@ kp_status kp_keras_1_layer(kp_reader *reader, kp_dialect *layer)
     if (found) layer->class_name = layer->rule = found[1];
     KP_TRY(rename_keys(reader, layer));
     KP_TRY(guess_order(reader, layer));
+    KP_TRY(table_dtype(reader, layer));
     return strcmp(layer->rule, "Merge") ? KP_OK : merge_class(reader, layer);
 }

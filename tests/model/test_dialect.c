@@ -93,6 +93,16 @@ Test(dialect, models)
     }
 }
 
+Test(dialect, tables_hold_floats)
+{
+    kp_reading r = kp_read_text(K1("{'class_name':'Embedding','config':{'name':'e','input_dim':5,"
+                                   "'output_dim':2,'input_length':3,'dtype':'int32'}}"), NULL);
+    cr_assert_eq(r.status, KP_OK, "%s", r.err.msg);
+    cr_expect_eq(r.graph->weights[0].dtype, KP_FLOAT32);
+    cr_expect_eq(r.graph->tensors[r.graph->inputs[0]].dtype, KP_INT32);
+    kp_reading_free(&r);
+}
+
 Test(dialect, text_in_text)
 {
     /* what json.dump(model.to_json(), file) writes */
