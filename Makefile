@@ -104,9 +104,11 @@ check: packages ## install, build and run everything that CI runs
 	$(Q)$(MAKE) $(JOBS) --no-print-directory WERROR=1 asan
 	$(Q)$(MAKE) $(JOBS) --no-print-directory WERROR=1 test
 
-.PHONY: goldens bench demo packages format install clean help
+.PHONY: goldens truth bench demo packages format install clean help
 goldens: all ## compare all model files under DATA with their recorded facts
 	$(Q)python3 tests/goldens.py $(B)/kplan $(DATA)
+truth: all ## compare estimates with the measurements under DATA (SET=NAME lists one set's rows)
+	$(Q)python3 tests/truth $(B)/kplan $(DATA) $(SET)
 bench: all ## seconds, counts and ratios on fixed cases, a line each
 	$(Q)python3 tests/bench.py $(B)
 demo: packages ## a cluster of four invented nodes: plan, lease, verify, store a real model

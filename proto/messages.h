@@ -164,7 +164,9 @@ typedef struct kp_explain_device {
 } kp_explain_device;
 
 typedef struct kp_explain_peak {
-    uint64_t bytes, low_bytes, high_bytes, allocated_bytes, reserved_bytes;
+    uint64_t bytes, low_bytes, high_bytes;
+    uint64_t allocated_bytes, allocated_low_bytes, allocated_high_bytes;
+    uint64_t reserved_bytes, reserved_low_bytes, reserved_high_bytes;
     const char *phase, *layer, *op;
 } kp_explain_peak;
 

@@ -133,15 +133,20 @@ static void bounds(const replay *r, const replay *late, const kp_profile *p, con
              high = exact + times(rest, 1 + p->error_high) + most;
     m->low_bytes = low + times(low, p->waste_low) + kp_categories_sum(&o->low);
     m->high_bytes = high + times(high, p->waste_high) + kp_categories_sum(&o->high);
+    m->allocated.low = low + o->inside;
+    m->allocated.high = high + o->inside;
+    m->reserved.low = m->allocated.low + times(m->allocated.low, p->waste_low);
+    m->reserved.high = m->allocated.high + times(m->allocated.high, p->waste_high);
 }
 
 static void finish(const replay *r, const kp_profile *p, const kp_outside *o, kp_memory *m)
 {
     m->peak = r->peak;
     for (int c = 0; c < KP_CAT_COUNT; c++) m->peak.bytes[c] += o->bytes.bytes[c];
-    m->allocated_bytes = r->peak_total + o->inside;
-    m->peak.bytes[KP_CAT_FRAGMENTATION] += times(m->allocated_bytes, p->waste);
-    m->reserved_bytes = m->allocated_bytes + times(m->allocated_bytes, p->waste);
+    uint64_t allocated = r->peak_total + o->inside, waste = times(allocated, p->waste);
+    m->peak.bytes[KP_CAT_FRAGMENTATION] += waste;
+    m->allocated.bytes = allocated;
+    m->reserved.bytes = allocated + waste;
     uint64_t constants = kp_categories_sum(&m->peak) - r->peak_total;
     for (int i = 0; i < KP_PHASE_COUNT; i++) m->phase_bytes[i] = r->phase[i] + constants;
     const kp_tape_step *s = &r->tape->steps[r->peak_step];

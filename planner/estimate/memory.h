@@ -15,10 +15,15 @@ typedef struct kp_layer_bytes {
     uint64_t activations;                   /* kept outputs over the step */
 } kp_layer_bytes;
 
+typedef struct kp_bounded {
+    uint64_t bytes, low, high; /* low <= bytes <= high */
+} kp_bounded;
+
 typedef struct kp_memory {
     kp_categories peak;             /* at the peak; the sum is the peak */
     uint64_t low_bytes, high_bytes; /* bounds of the peak */
-    uint64_t allocated_bytes, reserved_bytes;
+    kp_bounded allocated;           /* what the framework's allocator hands out */
+    kp_bounded reserved;            /* with the allocator's segments */
     kp_phase phase;
     uint32_t op, layer; /* where the peak is; KP_NO where none */
     uint64_t phase_bytes[KP_PHASE_COUNT];

@@ -17,7 +17,7 @@ static void check_sums(fixture *f, const kp_memory *m, const char *what)
                  (unsigned long long)most, (unsigned long long)peak);
     cr_expect_eq(m->phase_bytes[m->phase], peak, "%s", what);
     cr_expect(m->low_bytes <= peak && peak <= m->high_bytes, "%s: bounds", what);
-    cr_expect(m->allocated_bytes <= m->reserved_bytes && m->reserved_bytes <= peak, "%s: allocator",
+    cr_expect(m->allocated.bytes <= m->reserved.bytes && m->reserved.bytes <= peak, "%s: allocator",
               what);
     cr_expect_eq(m->host_bytes, m->host_runtime_bytes + m->host_weights_bytes + m->host_data_bytes,
                  "%s", what);
@@ -38,8 +38,8 @@ static void check_live(const kp_tape *tape, const kp_memory *m, const char *what
         last = bytes;
         sum += bytes;
     }
-    cr_expect_leq(sum, m->allocated_bytes, "%s", what);
-    cr_expect(sum + ((uint64_t)100 << 20) > m->allocated_bytes, "%s: what is alive is the peak",
+    cr_expect_leq(sum, m->allocated.bytes, "%s", what);
+    cr_expect(sum + ((uint64_t)100 << 20) > m->allocated.bytes, "%s: what is alive is the peak",
               what);
 }
 
@@ -141,7 +141,7 @@ Test(memory, xla_records)
         cr_expect(inputs == rows[i].inputs && labels == rows[i].labels,
                   "row %zu: inputs %llu, labels %llu", i, (unsigned long long)inputs,
                   (unsigned long long)labels);
-        double off = (double)m.allocated_bytes / (double)rows[i].peak - 1;
+        double off = (double)m.allocated.bytes / (double)rows[i].peak - 1;
         cr_expect(fabs(off) <= rows[i].within, "row %zu: %s is %.2f %% off", i, rows[i].model,
                   100 * off);
         fixture_free(&f);
@@ -176,7 +176,7 @@ Test(memory, tf_graph_records)
         fixture_load(&f, rows[i].model);
         kp_part part = kp_part_whole(f.graph, &f.training);
         kp_memory m = fixture_memory(&f, &part);
-        double off = (double)m.allocated_bytes / rows[i].peak - 1;
+        double off = (double)m.allocated.bytes / rows[i].peak - 1;
         cr_expect(fabs(off) <= rows[i].within, "row %zu: %s is %.2f %% off", i, rows[i].model,
                   100 * off);
         fixture_free(&f);

@@ -1,0 +1,54 @@
+"""What the adapters make of a recorded row, and what kplan is asked.
+
+An adapter is a module with `rows(data)`: it reads its records below the folder `data` and yields
+Row, Bracket and Left. It builds the model file and the options from the row's configuration alone;
+the measured figure is only carried along. It must read rows it has never seen: other members of
+the same families, other sizes."""
+import json, os
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Row:
+    """A measured figure. `sets`: the sets it counts in; `figure`: bytes, allocated or reserved, the
+    field of kplan's peak that it is compared with, or a function of kplan's answer that gives
+    (expected, low, high); `model`: a path, or a model file's object; `options`: of kplan explain."""
+    sets: tuple
+    id: str
+    measured: int
+    model: object
+    options: list = field(default_factory=list)
+    figure: object = "allocated"
+
+
+@dataclass
+class Bracket:
+    """A configuration that is known to fit, or not to: `fits`. Compared with the verdict."""
+    sets: tuple
+    id: str
+    fits: bool
+    model: object
+    options: list = field(default_factory=list)
+
+
+@dataclass
+class Left:
+    """A row of the sets that is not used, and why."""
+    sets: tuple
+    id: str
+    reason: str
+
+
+def records(data, *path):
+    """The objects of a file of JSON lines; none if it is not there."""
+    name = os.path.join(data, *path)
+    if not os.path.exists(name):
+        return
+    with open(name, encoding="utf-8") as file:
+        for line in file:
+            if line.strip():
+                yield json.loads(line)
+
+
+def option(name, value):
+    return [] if value is None else [f"--{name}", str(value)]
