@@ -51,13 +51,13 @@ kp_container_kind kp_container_find(const uint8_t *head, size_t n)
     return m ? m->kind : KP_CONTAINER_TEXT;
 }
 
-/* A small packed text may hold millions of brackets, which take a hundred times their size. */
-static kp_status check_unpacked(const char *text, size_t len, kp_err *err)
+/* A text of brackets takes some fifty times its size as a document, a packed one still more. */
+static kp_status check_tree(const char *text, size_t len, kp_err *err)
 {
     uint64_t bytes = kp_json_memory(text, len);
-    if (bytes <= KP_INFLATED_TREE_MAX) return KP_OK;
-    return kp_fail(err, KP_INPUT, "unpacks to JSON text that takes %s of memory, more than %s",
-                   kp_size_text(bytes).s, kp_size_text(KP_INFLATED_TREE_MAX).s);
+    if (bytes <= KP_TREE_MAX) return KP_OK;
+    return kp_fail(err, KP_INPUT, "the JSON text takes %s of memory, more than %s",
+                   kp_size_text(bytes).s, kp_size_text(KP_TREE_MAX).s);
 }
 
 /* ---- parts ---- */
@@ -139,7 +139,8 @@ kp_status kp_container_folder(const kp_source *config, const kp_source *metadata
     kp_parts parts = {.kind = "keras-folder"};
     KP_TRY(check_size(config, "config.json", KP_CONFIG_BYTES_MAX, err));
     KP_TRY(check_size(metadata, "metadata.json", KP_METADATA_BYTES_MAX, err));
-    return join_parts(config, metadata, weights, &parts, arena, ret, ret_len, err);
+    KP_TRY(join_parts(config, metadata, weights, &parts, arena, ret, ret_len, err));
+    return check_tree(*ret, *ret_len, err);
 }
 
 /* ---- zip ---- */
@@ -192,7 +193,6 @@ static kp_status read_zip(const kp_source *source, kp_arena *arena, const char *
     const kp_zip_entry *entry = kp_zip_find(&zip, "config.json");
     if (!entry) return no_config(&zip, err);
     KP_TRY(kp_zip_read(&zip, entry, KP_CONFIG_BYTES_MAX, arena, &config, err));
-    if (entry->method) KP_TRY(check_unpacked((const char *)config.bytes, (size_t)config.size, err));
     const kp_zip_entry *meta = kp_zip_find(&zip, "metadata.json");
     if (meta) KP_TRY(kp_zip_read(&zip, meta, KP_METADATA_BYTES_MAX, arena, &metadata, err));
     entry = kp_zip_find(&zip, "model.weights.h5");
@@ -280,8 +280,7 @@ static kp_status read_any(const kp_source *source, bool inside, kp_arena *arena,
     case KP_CONTAINER_GZIP:
         if (inside) return kp_fail(err, KP_INPUT, "the file is packed by gzip twice");
         KP_TRY(kp_gunzip(source, arena, &content, err));
-        KP_TRY(read_any(&content, true, arena, ret, ret_len, err));
-        return check_unpacked(*ret, *ret_len, err);
+        return read_any(&content, true, arena, ret, ret_len, err);
     default:
         return read_text(source, arena, ret, ret_len, err);
     }
@@ -290,5 +289,6 @@ static kp_status read_any(const kp_source *source, bool inside, kp_arena *arena,
 kp_status kp_container_text(const kp_source *source, kp_arena *arena, const char **ret,
                             size_t *ret_len, kp_err *err)
 {
-    return read_any(source, false, arena, ret, ret_len, err);
+    KP_TRY(read_any(source, false, arena, ret, ret_len, err));
+    return check_tree(*ret, *ret_len, err);
 }

@@ -14,7 +14,7 @@
 
 #include "planner/model/rules.h"
 
-#define KP_HF_LAYERS_MAX 2000 /* blocks of a file; the deepest in use have some 200 */
+#define KP_HF_LAYERS_MAX 1000 /* blocks of a file; the deepest in use have some 200 */
 
 /* ---- what a block is made of ---- */
 

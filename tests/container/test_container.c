@@ -192,10 +192,11 @@ Test(container, brackets)
     }
     kp_buf_str(&text, "[]]");
     kp_buf file = test_gzip(text.data, text.len);
-    expect_gzip("brackets", &file, KP_INPUT, "unpacks to JSON text that takes");
+    expect_gzip("brackets", &file, KP_INPUT, "the JSON text takes");
     const test_entry entries[] = {{"config.json", text.data, text.len, true}};
+    expect_gzip("brackets as they are", &text, KP_INPUT, "the JSON text takes");
     kp_buf zip = test_zip(entries, 1, NULL, 0);
-    expect_gzip("brackets in an archive", &zip, KP_INPUT, "unpacks to JSON text that takes");
+    expect_gzip("brackets in an archive", &zip, KP_INPUT, "the JSON text takes");
     kp_buf_release(&text);
     kp_buf_release(&file);
     kp_buf_release(&zip);
