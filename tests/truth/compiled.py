@@ -5,6 +5,8 @@ from keras_models import EXAMPLES
 from rows import Left, Row, option, records
 
 MIB = 1 << 20
+WORKSPACE = 32 * MIB  # of cuBLASLt: a third of what a large row is
+LARGE = 48 * MIB
 
 
 def model_of(row, data):
@@ -34,7 +36,31 @@ def options_of(row, framework):
 def xla_sets(row):
     if row.get("devices", 1) > 1:
         return ("xla_h100-sharded",)
-    return ("xla_h100", "xla_h100-layers" if row["set"] == "layers" else "xla_h100-models")
+    if row["set"] != "layers":
+        return ("xla_h100", "xla_h100-models")
+    return ("xla_h100", "xla_h100-layers", *(["xla_h100-layers-large"] if row["peak"] >= LARGE else []))
+
+
+def loaded(answer):
+    """kplan's argument + output - alias: what it allocates before the step runs."""
+    peak = answer["peak"]
+    load = next(p["peak_bytes"] for p in answer["phases"] if p["name"] == "load")
+    return load - (peak["bytes"] - peak["allocated_bytes"])
+
+
+def temp(answer):
+    """The figure of small rows: temporaries without the products' workspace."""
+    space = sum(t["bytes"] for t in answer["peak_tensors"] if t["what"] == "workspace of the product")
+    away = loaded(answer) + space
+    peak = answer["peak"]
+    return tuple(max(peak[f"allocated_{bound}bytes"] - away, 1) for bound in ("", "low_", "high_"))
+
+
+def small(row, model, options):
+    """The row in a set of its own: workspace would hide everything else."""
+    space = row["live_by_kind"].get("workspace", 0)
+    measured = row["temp"] - (WORKSPACE if space >= WORKSPACE else 0)
+    return Row(("xla_h100-layers-small",), row["id"], measured, model, options, temp)
 
 
 def xla(data):
@@ -49,6 +75,8 @@ def xla(data):
         if row.get("devices", 1) > 1:
             options += ["--dp" if row["shard"] == "data" else "--tp", str(row["devices"])]
         yield Row(xla_sets(row), row["id"], row["peak"], model, options)
+        if row["set"] == "layers" and row["peak"] < LARGE and row.get("devices", 1) == 1:
+            yield small(row, model, options)
 
 
 def tf_graph(data):
