@@ -224,9 +224,8 @@ static bool pool_zeros(kp_keep *keep, uint32_t op, uint32_t x, kp_dtype dtype)
                          shape,
                          dtype,
                          kp_mul_u64(kp_sizes_tensor_elems(keep->sizes, x), kp_dtype_bytes(dtype))};
-    return kp_keep_extra(keep, constant) &&
-           extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "zeros of the pooling's gradient", x,
-                 1, dtype);
+    return kp_keep_extra(keep, constant) && extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS,
+                                                  "zeros of the pooling's gradient", x, 1, dtype);
 }
 
 static bool pool_extras(kp_keep *keep, uint32_t op)
@@ -317,6 +316,17 @@ static bool keep_op(kp_keep *keep, xla_marks *m, uint32_t op)
                  o->out[0], 1, g->tensors[o->out[0]].dtype);
 }
 
+/* The loss fuses with what it reads, unless it must convert it to float32 first. */
+static void write_outputs(kp_keep *keep)
+{
+    const kp_graph *g = keep->graph;
+    for (uint32_t i = 0; i < g->n_outputs; i++) {
+        uint32_t root = keep->root[g->outputs[i]];
+        bool half = kp_dtype_bytes(g->tensors[root].dtype) < 4;
+        if (half && kp_keep_inside(keep, g->tensors[root].op)) keep->values[root].written = true;
+    }
+}
+
 bool kp_keep_xla(kp_keep *keep)
 {
     const kp_graph *g = keep->graph;
@@ -331,8 +341,6 @@ bool kp_keep_xla(kp_keep *keep)
     }
     keep->first_need[g->n_ops] = keep->n_needs;
     keep->first_extra[g->n_ops] = keep->n_extras;
-    for (uint32_t i = 0; i < g->n_outputs; i++)
-        if (kp_keep_inside(keep, g->tensors[g->outputs[i]].op))
-            keep->values[keep->root[g->outputs[i]]].written = true;
+    write_outputs(keep);
     return true;
 }

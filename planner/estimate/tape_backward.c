@@ -114,8 +114,8 @@ static void take_extras(kp_taping *t, uint32_t op, kp_extra_when when)
     for (uint32_t i = t->keep.first_extra[op]; i < t->keep.first_extra[op + 1]; i++) {
         const kp_extra *e = &t->keep.extras[i];
         if (e->when != when) continue;
-        kp_taping_new b = {e->category, t->graph->ops[e->op].layer, e->op, e->what, e->shape,
-                           e->dtype, e->bytes};
+        kp_taping_new b = {
+            e->category, t->graph->ops[e->op].layer, e->op, e->what, e->shape, e->dtype, e->bytes};
         t->extra_stored[i] = kp_taping_take(t, &b, 1);
     }
 }
@@ -236,6 +236,32 @@ static void backward_op(kp_taping *t, uint32_t op)
 
 /* ---- the pass ---- */
 
+/* The gradient that the loss gives to one output. XLA fuses the loss into what it reads: an output
+ * that is not in memory has no gradient there either, and each row's loss is a buffer of its own
+ * until the gradient is written. */
+static void begin_output(kp_taping *t, uint32_t root)
+{
+    const kp_graph *g = t->graph;
+    const kp_shape *shape = &t->sizes.tensors[root];
+    bool xla = t->profile->xla, fused = xla && t->stored[root] == KP_NO;
+    kp_dtype dtype = xla ? KP_FLOAT32 : g->tensors[root].dtype;
+    uint64_t last = shape->rank ? kp_max_u64((uint64_t)shape->dim[shape->rank - 1], 1) : 1;
+    kp_taping_new rows = {KP_CAT_TEMPORARY,
+                          g->tensors[root].layer,
+                          KP_NO,
+                          "loss of each row",
+                          NULL,
+                          KP_FLOAT32,
+                          xla ? kp_mul_u64(kp_sizes_tensor_elems(&t->sizes, root) / last, 4) : 0};
+    kp_taping_step(t, KP_PHASE_BACKWARD, g->tensors[root].op);
+    uint32_t row = kp_taping_take(t, &rows, 1);
+    if (wanted(t, root))
+        flow_to(t, root,
+                fused ? KP_NO : take_gradient(t, root, KP_NO, "gradient of the output", dtype, 1));
+    if (t->keep.values[root].last == KP_NO) kp_tape_drop_value(t, root, g->tensors[root].op);
+    kp_taping_drop(t, row);
+}
+
 /* The gradients that the loss gives, or the next stage sends back. */
 static void begin(kp_taping *t)
 {
@@ -244,12 +270,7 @@ static void begin(kp_taping *t)
         take_extras(t, i, KP_EXTRA_START);
     for (uint32_t i = 0; i < g->n_outputs; i++) {
         uint32_t root = t->keep.root[g->outputs[i]];
-        if (!kp_keep_inside(&t->keep, g->tensors[root].op)) continue;
-        kp_dtype dtype = t->profile->xla ? KP_FLOAT32 : g->tensors[root].dtype;
-        kp_taping_step(t, KP_PHASE_BACKWARD, g->tensors[root].op);
-        if (wanted(t, root))
-            flow_to(t, root, take_gradient(t, root, KP_NO, "gradient of the output", dtype, 1));
-        if (t->keep.values[root].last == KP_NO) kp_tape_drop_value(t, root, g->tensors[root].op);
+        if (kp_keep_inside(&t->keep, g->tensors[root].op)) begin_output(t, root);
     }
     for (uint32_t i = t->part->end_op; i < g->n_ops; i++)
         for (uint32_t k = 0; k < g->ops[i].n_in; k++) {
