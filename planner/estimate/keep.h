@@ -84,6 +84,11 @@ bool kp_keep_need(kp_keep *keep, uint32_t op, uint32_t value);
 /* Adds a buffer to an op; false: out of memory. */
 bool kp_keep_extra(kp_keep *keep, kp_extra extra);
 bool kp_keep_xla(kp_keep *keep);
+/* Buffers beside the values of a max pooling, of a curved op, of attention's scores (`read`: an op
+ * that fuses reads them); false: out of memory. */
+bool kp_keep_xla_pool(kp_keep *keep, uint32_t op);
+bool kp_keep_xla_curved(kp_keep *keep, uint32_t op);
+bool kp_keep_xla_scores(kp_keep *keep, uint32_t op, bool read);
 bool kp_keep_eager(kp_keep *keep);
 /* Finds steps that are equal to an earlier one; ops are asked in order. */
 typedef struct kp_equals {

@@ -6,13 +6,10 @@
  * Memory is written at the edges of calls that it cannot fuse into. Two kinds of values are kept:
  *   z  the output of a weighty op, if a curved op or a max pooling reads it, through linear ones
  *   a  the input of a weighty op whose weights are trained
- * so convolution, normalisation and ReLU cost two buffers, not three. Further buffers: the zeros of
- * a ReLU before a max pooling, GELU's factor, BatchNormalization of few rows, scores of attention,
- * every step of a recurrent loop, the dense gradient of an embedding.
+ * so convolution, normalisation and ReLU cost two buffers, not three. Further buffers are in
+ * keep_xla_extras.c.
  * Source: buffer assignments of XLA:GPU for Keras 3.15 train steps on an H100. */
 #include "planner/estimate/keep.h"
-
-#define FEW_ROWS 2048 /* below so many rows BatchNormalization keeps x - mean */
 
 typedef enum node_kind {
     NODE_INPUT,
@@ -196,94 +193,6 @@ static bool need_input(kp_keep *keep, const xla_marks *m, uint32_t op)
     return kp_keep_need(keep, op, g->n_tensors + root);
 }
 
-/* ---- further buffers ---- */
-
-static bool extra(kp_keep *keep, uint32_t op, kp_extra_when when, kp_category category,
-                  const char *what, uint32_t tensor, uint64_t times, kp_dtype dtype)
-{
-    uint64_t elems = kp_sizes_tensor_elems(keep->sizes, tensor);
-    kp_extra made = {op,
-                     when,
-                     category,
-                     what,
-                     &keep->sizes->tensors[tensor],
-                     dtype,
-                     kp_mul_u64(kp_mul_u64(elems, kp_dtype_bytes(dtype)), times)};
-    return kp_keep_extra(keep, made);
-}
-
-/* XLA writes two buffers of zeros in the forward pass if a ReLU feeds the pooling: the ReLU's
- * constant, which is the ReLU's, and the start of the pooling's scatter. */
-static bool pool_zeros(kp_keep *keep, uint32_t op, uint32_t x, kp_dtype dtype)
-{
-    const kp_shape *shape = &keep->sizes->tensors[x];
-    kp_extra constant = {keep->graph->tensors[x].op,
-                         KP_EXTRA_KEPT,
-                         KP_CAT_ACTIVATIONS,
-                         "zeros of the ReLU before a pooling",
-                         shape,
-                         dtype,
-                         kp_mul_u64(kp_sizes_tensor_elems(keep->sizes, x), kp_dtype_bytes(dtype))};
-    return kp_keep_extra(keep, constant) && extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS,
-                                                  "zeros of the pooling's gradient", x, 1, dtype);
-}
-
-static bool pool_extras(kp_keep *keep, uint32_t op)
-{
-    const kp_graph *g = keep->graph;
-    const kp_graph_op *o = &g->ops[op];
-    uint32_t x = keep->root[o->in[0]];
-    kp_dtype dtype = g->tensors[x].dtype;
-    bool relu = g->ops[g->tensors[x].op].op == KP_OP_RELU && kp_keep_inside(keep, g->tensors[x].op);
-    if (relu && !pool_zeros(keep, op, x, dtype)) return false;
-    return extra(keep, op, KP_EXTRA_BACKWARD, KP_CAT_TEMPORARY, "window positions", o->out[0], 5,
-                 KP_INT32);
-}
-
-static bool norm_extras(kp_keep *keep, uint32_t op)
-{
-    uint32_t y = keep->graph->ops[op].out[0];
-    kp_shape shape = keep->sizes->tensors[y];
-    uint64_t channels = shape.rank ? (uint64_t)shape.dim[shape.rank - 1] : 1;
-    bool few = channels && kp_shape_elems(shape, 1) / channels < FEW_ROWS;
-    return !few || extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "input less its mean", y, 1,
-                         KP_FLOAT32);
-}
-
-static bool table_extras(kp_keep *keep, uint32_t op)
-{
-    const kp_graph_op *o = &keep->graph->ops[op];
-    if (!kp_keep_trains(keep->graph, o)) return true;
-    const kp_shape *shape = &keep->sizes->weights[o->weights[0]];
-    kp_extra made = {op,
-                     KP_EXTRA_START,
-                     KP_CAT_GRADIENTS,
-                     "dense gradient of the table",
-                     shape,
-                     KP_FLOAT32,
-                     kp_mul_u64(kp_shape_elems(*shape, 1), 4)};
-    return kp_keep_extra(keep, made);
-}
-
-static bool curved_extras(kp_keep *keep, uint32_t op)
-{
-    const kp_graph_op *o = &keep->graph->ops[op];
-    kp_dtype dtype = keep->graph->tensors[o->out[0]].dtype;
-    bool gelu = o->op == KP_OP_ACT && o->attr.activation == KP_ACT_GELU;
-    if (o->op == KP_OP_BATCHNORM) return norm_extras(keep, op);
-    if (o->op == KP_OP_GATHER) return table_extras(keep, op);
-    if (gelu)
-        return extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "factor of GELU", o->out[0],
-                     dtype == KP_FLOAT32 ? 1 : 2, dtype);
-    if (o->op != KP_OP_RNN) return true;
-    keep->values[o->out[0]].written = true;
-    if (!extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "input, time first", o->in[0], 1,
-               dtype))
-        return false;
-    if (o->attr.return_sequences && !kp_keep_need(keep, op, keep->root[o->out[0]])) return false;
-    return kp_keep_rnn(keep, op);
-}
-
 static bool keep_op(kp_keep *keep, xla_marks *m, uint32_t op)
 {
     static const uint8_t back_of[] = {
@@ -301,19 +210,14 @@ static bool keep_op(kp_keep *keep, xla_marks *m, uint32_t op)
     if (kind == NODE_POOL || o->op == KP_OP_OPAQUE) keep->values[y].written = true;
     if (!keep->wants[op]) return true;
     if (z && m->curved_reader[y] && !m->in_place[op] && !kp_keep_need(keep, op, y)) return false;
-    if (kind == NODE_POOL) return pool_extras(keep, op);
-    if (kind == NODE_CURVED) return curved_extras(keep, op);
+    if (kind == NODE_POOL) return kp_keep_xla_pool(keep, op);
+    if (kind == NODE_CURVED) return kp_keep_xla_curved(keep, op);
     if (kind != NODE_WEIGHTY || m->adds[op]) return true;
     if (kp_keep_trains(g, o)) return need_input(keep, m, op);
     if (o->n_weights) return true;
     for (uint32_t k = 0; k < o->n_in; k++)
         if (!kp_keep_need(keep, op, keep->root[o->in[k]])) return false;
-    /* A dropout behind the softmax fuses with it: then the output stands for the scores. */
-    if (o->op != KP_OP_ATTN_SCORES || m->curved_reader[y]) return true;
-    bool again = kp_keep_again(keep, op);
-    return extra(keep, op, again ? KP_EXTRA_BACKWARD : KP_EXTRA_KEPT,
-                 again ? KP_CAT_TEMPORARY : KP_CAT_ACTIVATIONS, "scores before the softmax",
-                 o->out[0], 1, g->tensors[o->out[0]].dtype);
+    return kp_keep_xla_scores(keep, op, m->curved_reader[y]);
 }
 
 /* The loss fuses with what it reads, unless it must convert it to float32 first. */
