@@ -38,12 +38,8 @@ static const struct {
     const char *name, *why;
 } refused[] = {
     {"decoder_only_t5", "a private variant of T5 whose code is not public"},
-    {"deepseek_ref", "its residual streams are mixed by hyper-connections and its keys compressed"},
-    {"deepseek_v4", "its residual streams are mixed by hyper-connections and its keys compressed"},
-    {"kimi_linear", "its delta attention and residual attention have weights the file does not size"},
-    {"minimax_m3", "its sparse attention has index weights the file does not size"},
+    {"kimi_linear", "its residual attention and latent experts have weights the file does not size"},
     {"rwkv5", "it has a recurrence of its own instead of attention"},
-    {"step3p7", "its code is not public"},
 };
 
 static kp_status unknown(const char *what, const char *name, kp_err *err)
@@ -92,6 +88,29 @@ static json_t *text_config(json_t *json)
     return json;
 }
 
+/* A text's configuration inside another file leaves out what is transformers' default. */
+static kp_status fill_inner(json_t *inner, kp_err *err)
+{
+    static const struct {
+        const char *model_type, *key;
+        int64_t value;
+    } rows[] = {
+        {"llama", "hidden_size", 4096},          {"llama", "intermediate_size", 11008},
+        {"llama", "num_hidden_layers", 32},      {"llama", "num_attention_heads", 32},
+        {"llama", "vocab_size", 32000},          {"mistral", "hidden_size", 4096},
+        {"mistral", "intermediate_size", 14336}, {"mistral", "num_hidden_layers", 32},
+        {"mistral", "num_attention_heads", 32},  {"mistral", "num_key_value_heads", 8},
+        {"mistral", "vocab_size", 32000},
+    };
+    const char *type = json_string_value(json_object_get(inner, "model_type"));
+    for (size_t i = 0; type && i < KP_LEN(rows); i++) {
+        if (strcmp(type, rows[i].model_type) || json_object_get(inner, rows[i].key)) continue;
+        if (json_object_set_new_nocheck(inner, rows[i].key, json_integer(rows[i].value)))
+            return kp_nomem(err);
+    }
+    return KP_OK;
+}
+
 static void note(kp_spec *spec, const char *message)
 {
     if (spec->n_notes < KP_LEN(spec->notes))
@@ -120,8 +139,12 @@ kp_status kp_hf_read(kp_reader *reader, json_t *json, kp_spec *ret)
     kp_hf_keys keys = {.json = text_config(json), .err = reader->err};
     const kp_hf_family *family;
     kp_hf_arch arch;
+    size_t said = json_object_size(keys.json);
+    if (keys.json != json) KP_TRY(fill_inner(text_config(json), reader->err));
     KP_TRY(find_family(&keys, &family));
     KP_TRY(add_notes(&keys, json, ret));
+    if (json_object_size(keys.json) != said)
+        note(ret, "sizes that the text's configuration leaves out are transformers' defaults");
     ret->format = KP_FORMAT_HUGGINGFACE;
     ret->compile = (kp_compile){.learning_rate = (double)NAN};
     ret->compile.loss = "sparse_categorical_crossentropy";

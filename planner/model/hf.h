@@ -35,6 +35,7 @@ typedef struct kp_hf_names {
     const char *norm1, *attn, *norm2, *mlp, *norm_attn, *norm_mlp; /* the last two: behind them */
     const char *q, *k, *v, *qkv, *o, *q_norm, *k_norm;
     const char *q_down, *q_down_norm, *q_up, *kv_down, *kv_down_norm, *kv_up; /* MLA */
+    const char *head_gate; /* a gate a head on what it read */
     const char *gate, *up, *gate_up, *down; /* gate_up: one product instead of two */
     const char *router, *correction, *experts, *expert_up, *expert_down, *shared, *shared_gate;
 } kp_hf_names;
@@ -43,7 +44,9 @@ typedef struct kp_hf_attn {
     const kp_hf_names *names;
     int64_t H, K, dk, dv;           /* heads, key and value heads, their widths */
     int64_t q_rank, kv_rank, rope;  /* MLA (DeepSeek-V2, arXiv 2405.04434): kv_rank > 0 */
-    int64_t index_heads, index_dim; /* DSA's indexer */
+    int64_t index_heads, index_dim; /* an indexer picks what is attended to */
+    int64_t ratio, picked;          /* DeepSeek-V4: tokens behind one compressed key; how many */
+    int64_t out_groups, out_rank;   /* a low-rank output: out_groups > 0 */
     int64_t window, buckets;        /* 0: none; T5's relative positions */
     double dropout, out_dropout;
     kp_hf_qk_norm qk_norm;
@@ -51,6 +54,8 @@ typedef struct kp_hf_attn {
     bool in_out;                    /* kernels are (in, out): GPT-2's Conv1D */
     bool q_bias, k_bias, v_bias, o_bias, rotary, sinks, out_gate, shares_kv, low_norms;
 } kp_hf_attn;
+
+enum { KP_HF_OVERLAP_RATIO = 4 }; /* so few tokens behind a key: windows overlap, an indexer picks */
 
 typedef struct kp_hf_mlp {
     const kp_hf_names *names;
@@ -78,6 +83,7 @@ typedef enum kp_hf_order {
     KP_HF_SANDWICH,   /* x + norm(attn(norm(x))), ... */
     KP_HF_PARALLEL,   /* x + attn(norm1(x)) + mlp(norm2(x)) */
     KP_HF_TOGETHER,   /* x + attn(norm(x)) + mlp(norm(x)) */
+    KP_HF_STREAMS,    /* n streams: mix(x) + spread(attn(norm(collapse(x)))), ... */
 } kp_hf_order;
 
 /* One block: what stands in the place of attention and of the MLP. NULL: nothing. */
@@ -96,6 +102,7 @@ typedef struct kp_hf_arch {
     kp_policy policy;
     int64_t h, L, V, P, types, embed_width, pos_rows;
     int64_t rows;            /* of the embedding's table: V, padded */
+    int64_t streams;         /* KP_HF_STREAMS */
     kp_hf_order order;
     kp_hf_norm norm;
     kp_hf_attn attn;

@@ -131,7 +131,8 @@ static kp_status read_mlp(const kp_hf_keys *keys, uint32_t traits, const char *a
     if (m->gated && !elsewhere) KP_TRY(kp_hf_need(keys, keys_of_I, &m->I));
     else KP_TRY(kp_hf_int(keys, keys_of_I, 1, kp_dim_mul(4, ret->h), &m->I));
     ret->expert_I = m->I;
-    KP_TRY(kp_hf_int(keys, "intermediate_size_mlp", 1, m->I, &m->I)); /* Llama 4's dense layers */
+    KP_TRY(kp_hf_int(keys, "intermediate_size_mlp|dense_intermediate_size", 1, m->I,
+                     &m->I)); /* of dense layers: Llama 4, MiniMax-M3 */
     if (traits & KP_HF_HALF_FFN) m->I /= 2;
     const char *name = kp_hf_text(keys, "hidden_act|activation_function|hidden_activation|"
                                         "activation|mlp_hidden_act");
@@ -196,11 +197,33 @@ static kp_status two_norms(kp_reader *reader, kp_hf_arch *ret)
     return KP_OK;
 }
 
+/* DeepSeek-V4: streams, one key head, a low-rank output in groups. */
+static kp_status read_streams(const kp_hf_keys *keys, kp_hf_arch *ret)
+{
+    kp_hf_attn *a = &ret->attn;
+    KP_TRY(kp_hf_need(keys, "hc_mult", &ret->streams));
+    KP_TRY(kp_hf_need(keys, "q_lora_rank", &a->q_rank));
+    KP_TRY(kp_hf_need(keys, "o_groups", &a->out_groups));
+    KP_TRY(kp_hf_need(keys, "o_lora_rank", &a->out_rank));
+    KP_TRY(kp_hf_need(keys, "index_n_heads", &a->index_heads));
+    KP_TRY(kp_hf_need(keys, "index_head_dim", &a->index_dim));
+    KP_TRY(kp_hf_int(keys, "index_topk", 1, 512, &a->picked));
+    KP_TRY(kp_hf_int(keys, "sliding_window", 1, 0, &a->window));
+    if (ret->streams > 64)
+        return kp_fail(keys->err, KP_INPUT, "'hc_mult' is %lld, more than 64",
+                       (long long)ret->streams);
+    if (a->H * a->dv % a->out_groups)
+        return kp_fail(keys->err, KP_INPUT, "'o_groups' is %lld, which does not divide %lld heads of "
+                       "%lld", (long long)a->out_groups, (long long)a->H, (long long)a->dv);
+    return KP_OK;
+}
+
 /* What single families say in keys of their own. */
 static kp_status read_quirks(kp_reader *reader, const kp_hf_keys *keys, kp_hf_arch *ret)
 {
     const char *type = ret->family->model_type;
     bool on;
+    if (ret->order == KP_HF_STREAMS) return read_streams(keys, ret);
     if (!strcmp(type, "opt")) {
         ret->pos_rows = ret->P + 2; /* two rows for padding in front */
         KP_TRY(kp_hf_int(keys, "word_embed_proj_dim", 1, ret->h, &ret->embed_width));

@@ -28,7 +28,9 @@ kp_status kp_hf_mlp_cfg(kp_reader *reader, const kp_hf_mlp *mlp, const kp_layer_
 
 const kp_layer_row *kp_hf_attn_row(const kp_hf_attn *attn)
 {
-    return kp_hf_row(attn->kv_rank ? "LatentAttention" : "Attention");
+    return kp_hf_row(attn->out_groups ? "CompressedAttention"
+                     : attn->kv_rank  ? "LatentAttention"
+                                      : "Attention");
 }
 
 /* One kind of block, L times. */
@@ -58,19 +60,21 @@ static bool listed(const json_t *list, int64_t i)
 /* The layers that have experts. */
 typedef struct sparse {
     int64_t first, step;
-    const json_t *dense, *flags; /* numbers of dense ones; 0 or 1 a layer */
+    const json_t *dense, *flags; /* numbers of dense ones; 0 or 1, "dense" or a kind a layer */
     bool last_of_step;
 } sparse;
 
 static kp_status read_sparse(const kp_hf_keys *keys, int64_t L, sparse *ret)
 {
     *ret = (sparse){.step = 1};
-    json_t *freq = kp_hf_find(keys, "moe_layer_freq");
+    json_t *freq = kp_hf_find(keys, "moe_layer_freq"), *types = kp_hf_find(keys, "mlp_layer_types");
+    if (json_is_array(types)) freq = types;
     KP_TRY(kp_hf_int(keys, "first_k_dense_replace", 0, 0, &ret->first));
     ret->dense = kp_hf_find(keys, "mlp_only_layers");
     if (json_is_array(freq)) {
         if (json_array_size(freq) != (size_t)L)
-            return kp_fail(keys->err, KP_INPUT, "'moe_layer_freq' has %zu entries for %lld layers",
+            return kp_fail(keys->err, KP_INPUT, "'%s' has %zu entries for %lld layers",
+                           freq == types ? "mlp_layer_types" : "moe_layer_freq",
                            json_array_size(freq), (long long)L);
         ret->flags = freq;
         return KP_OK;
@@ -82,7 +86,9 @@ static kp_status read_sparse(const kp_hf_keys *keys, int64_t L, sparse *ret)
 
 static bool is_sparse(const sparse *s, int64_t i)
 {
-    if (s->flags) return json_integer_value(json_array_get(s->flags, (size_t)i)) != 0;
+    const json_t *flag = json_array_get(s->flags, (size_t)i);
+    if (json_is_string(flag)) return strcmp(json_string_value(flag), "dense") != 0;
+    if (s->flags) return json_integer_value(flag) != 0;
     if (i < s->first || listed(s->dense, i)) return false;
     return s->last_of_step ? (i + 1) % s->step == 0 : i % s->step == 0;
 }

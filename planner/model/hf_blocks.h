@@ -16,6 +16,16 @@ kp_status kp_hf_blocks_alike(kp_reader *reader, const kp_hf_arch *arch, kp_hf_bl
 kp_status kp_hf_hybrid(kp_reader *reader, const kp_hf_keys *keys, kp_hf_arch *arch,
                        kp_hf_block *blocks);
 
+typedef kp_status kp_hf_change_fn(kp_reader *reader, const kp_hf_keys *keys, kp_hf_arch *arch,
+                                  kp_hf_block *blocks);
+kp_hf_change_fn kp_hf_shared_indexers, kp_hf_block_indexers, kp_hf_compressed_layers;
+
+/* A list with one entry a layer, or NULL if it is absent. KP_INPUT: it is none. */
+kp_status kp_hf_layer_list(const kp_hf_keys *keys, const char *name, int64_t L, const json_t **ret);
+
+/* True if the entry of layer i is this text. */
+bool kp_hf_entry_is(const json_t *list, int64_t i, const char *text);
+
 /* Experts, router and shared experts of `mlp`, whose I is an expert's. */
 kp_status kp_hf_experts_read(const kp_hf_keys *keys, uint32_t traits, kp_hf_mlp *mlp);
 

@@ -65,6 +65,22 @@ static kp_status write_half(writing *w, const kp_hf_block *b, bool is_mlp)
     return norm(w, is_mlp ? n->norm_mlp : n->norm_attn, w->at, &w->at);
 }
 
+/* One half of a block whose residual stream is n streams: collapsed for it, mixed behind it. */
+static kp_status write_streams(writing *w, const kp_hf_block *b, bool is_mlp)
+{
+    const kp_hf_names *n = w->arch->names;
+    int64_t streams = w->arch->streams;
+    kp_ref parts[3] = {w->at}, x;
+    kp_layer_cfg weights = {.units = (2 + streams) * streams, .text = ""};
+    KP_TRY(kp_hf_add(&w->net, is_mlp ? "ffn_hc" : "attn_hc", "HyperConnection", weights, &w->at, 1,
+                     &x));
+    parts[2] = (kp_ref){.layer = x.layer, .tensor = 1};
+    KP_TRY(norm(w, is_mlp ? n->norm2 : n->norm1, x, &x));
+    KP_TRY(is_mlp ? mlp(w, b, x, &parts[1]) : attention(w, b, x, &parts[1]));
+    return kp_hf_add(&w->net, is_mlp ? "merge_mlp" : "merge_attn", "HyperMerge", (kp_layer_cfg){0},
+                     parts, 3, &w->at);
+}
+
 kp_status kp_hf_block_write(kp_hf_net *net, const kp_hf_arch *arch, int64_t i, kp_ref *at)
 {
     const kp_hf_block *b = &arch->blocks[i];
@@ -76,8 +92,10 @@ kp_status kp_hf_block_write(kp_hf_net *net, const kp_hf_arch *arch, int64_t i, k
     if (arch->order == KP_HF_PARALLEL || arch->order == KP_HF_TOGETHER) {
         KP_TRY(write_parallel(&w, b));
     } else {
-        if (b->attn) KP_TRY(write_half(&w, b, false));
-        if (b->mlp) KP_TRY(write_half(&w, b, true));
+        bool streams = arch->order == KP_HF_STREAMS;
+        kp_status (*half)(writing *, const kp_hf_block *, bool) = streams ? write_streams : write_half;
+        if (b->attn) KP_TRY(half(&w, b, false));
+        if (b->mlp) KP_TRY(half(&w, b, true));
     }
     KP_TRY(kp_hf_end(&w.net, &w.at, 1));
     return kp_hf_nest(net, &w.net, at, 1, at);
@@ -148,7 +166,13 @@ kp_status kp_hf_decoder(kp_reader *reader, const kp_hf_arch *arch, int64_t seq, 
                        (uint32_t)arch->L + 16, &w.net));
     KP_TRY(kp_hf_input(&w.net, "input_ids", shape, KP_INT64, &ids));
     KP_TRY(write_embedding(&w, ids));
+    if (arch->streams)
+        KP_TRY(kp_hf_add(&w.net, "model.streams", "HyperStreams",
+                         (kp_layer_cfg){.count = arch->streams}, &w.at, 1, &w.at));
     for (int64_t i = 0; i < arch->L; i++) KP_TRY(kp_hf_block_write(&w.net, arch, i, &w.at));
+    if (arch->streams)
+        KP_TRY(kp_hf_add(&w.net, "model.hc_head", "HyperConnection",
+                         (kp_layer_cfg){.units = arch->streams, .text = "hc_"}, &w.at, 1, &w.at));
     if (arch->final_norm) KP_TRY(norm(&w, arch->names->final_norm, w.at, &w.at));
     KP_TRY(write_head(&w));
     ret->model = w.net.model;

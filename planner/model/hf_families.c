@@ -20,6 +20,13 @@ static const kp_hf_names qwen_moe = {LLAMA_TOP, LLAMA_NORMS, LLAMA_ATTN, LLAMA_M
     EXPERTS("gate", "experts", "shared_expert"), .shared_gate = "shared_expert_gate"};
 static const kp_hf_names mixtral = {LLAMA_TOP, LLAMA_NORMS, LLAMA_ATTN, LLAMA_MLP,
     EXPERTS("gate", "experts", "shared_experts"), .correction = "e_score_correction_bias"};
+static const kp_hf_names minimax_3 = {LLAMA_TOP, LLAMA_NORMS, LLAMA_ATTN, .mlp = "mlp", .gate_up = "gate_up_proj",
+    .down = "down_proj", EXPERTS("gate", "experts", "shared_experts"), .correction = "e_score_correction_bias"};
+static const kp_hf_names step_3 = {LLAMA_TOP, LLAMA_NORMS, LLAMA_ATTN, LLAMA_MLP, .head_gate = "g_proj",
+    EXPERTS("gate", "experts", "shared_experts"), .correction = "gate.e_score_correction_bias"};
+static const kp_hf_names deepseek_4 = {LLAMA_TOP, LLAMA_NORMS, LLAMA_MLP, .attn = "self_attn", .q_down = "q_a_proj",
+    .q_down_norm = "q_a_norm", .q_up = "q_b_proj", .kv_down = "kv_proj", .kv_down_norm = "kv_norm",
+    EXPERTS("gate", "experts", "shared_experts"), .correction = "gate.e_score_correction_bias"};
 static const kp_hf_names gpt_oss = {LLAMA_TOP, LLAMA_NORMS, LLAMA_ATTN, LLAMA_MLP,
     EXPERTS("router", "experts", "shared_experts")};
 static const kp_hf_names nemotron_h = {.embed = "backbone.embeddings", .block = "backbone.layers", .final_norm = "backbone.norm_f",
@@ -104,9 +111,11 @@ const kp_hf_family kp_hf_families[] = {
     {"cohere",           T(DECODER), &llama,    "CohereDecoderLayer",   T(TOGETHER), T(GATED) | T(ROTARY) | T(TIED),              "silu"},
     {"cohere2",          T(DECODER), &llama,    "Cohere2DecoderLayer",  T(TOGETHER), T(GATED) | T(ROTARY) | T(TIED),              "silu"},
     {"deepseek",         T(DECODER), &llama,    "DeepseekDecoderLayer", T(PRE),   T(LLAMA) | T(MOE),                              "silu"},
+    {"deepseek_ref",     T(DECODER), &deepseek_4, "DeepseekV4DecoderLayer", T(STREAMS), T(LLAMA) | T(MOE) | T(CORRECTION) | T(SINKS), "silu"},
     {"deepseek_v2",      T(DECODER), &llama,    "DeepseekV2DecoderLayer", T(PRE), T(LLAMA) | T(MOE),                              "silu"},
     {"deepseek_v3",      T(DECODER), &llama,    "DeepseekV3DecoderLayer", T(PRE), T(LLAMA) | T(MOE) | T(CORRECTION),              "silu"},
     {"deepseek_v32",     T(DECODER), &llama,    "DeepseekV32DecoderLayer", T(PRE), T(LLAMA) | T(MOE) | T(CORRECTION),             "silu"},
+    {"deepseek_v4",      T(DECODER), &deepseek_4, "DeepseekV4DecoderLayer", T(STREAMS), T(LLAMA) | T(MOE) | T(CORRECTION) | T(SINKS), "silu"},
     {"distilbert",       T(ENCODER), &distilbert, "TransformerBlock",   T(POST),  BERT | T(TIED),                                 "gelu"},
     {"falcon",           T(DECODER), &falcon,   "FalconDecoderLayer",   T(TOGETHER), T(NORM_BIAS) | T(ROTARY) | T(TIED) | T(MULTI_QUERY), "gelu"},
     {"gemma",            T(DECODER), &llama,    "GemmaDecoderLayer",    T(PRE),   GEMMA,                                          "gelu"},
@@ -132,6 +141,8 @@ const kp_hf_family kp_hf_families[] = {
     {"mimo_v2_flash",    T(DECODER), &llama,    "MiMoV2DecoderLayer",   T(PRE),   T(LLAMA) | T(MOE) | T(CORRECTION),              "silu"},
     {"minicpm",          T(DECODER), &llama,    "MiniCPMDecoderLayer",  T(PRE),   T(LLAMA) | T(TIED),                             "silu"},
     {"minimax_m2",       T(DECODER), &mixtral,  "MiniMaxM2DecoderLayer", T(PRE),  T(LLAMA) | T(MOE) | T(CORRECTION) | T(QK_NORM_ALL), "silu"},
+    {"minimax_m3",       T(DECODER), &minimax_3, "MiniMaxM3DecoderLayer", T(PRE), QWEN_3 | T(MOE) | T(CORRECTION),               "silu"},
+    {"minimax_m3_vl_text", T(DECODER), &minimax_3, "MiniMaxM3DecoderLayer", T(PRE), QWEN_3 | T(MOE) | T(CORRECTION),             "silu"},
     {"mistral",          T(DECODER), &llama,    "MistralDecoderLayer",  T(PRE),   T(LLAMA),                                       "silu"},
     {"mixtral",          T(DECODER), &mixtral,  "MixtralDecoderLayer",  T(PRE),   T(LLAMA) | T(MOE),                              "silu"},
     {"mt5",              T(T5),   NULL,         "MT5Block",             T(PRE),   T(RMS),                                         "gelu"},
@@ -163,6 +174,8 @@ const kp_hf_family kp_hf_families[] = {
     {"roberta",          T(ENCODER), &bert,     "RobertaLayer",         T(POST),  BERT | T(TIED),                                 "gelu"},
     {"stablelm",         T(DECODER), &llama,    "StableLmDecoderLayer", T(PRE),   T(GATED) | T(ROTARY) | T(NORM_BIAS) | T(QKV_ONLY), "silu"},
     {"starcoder2",       T(DECODER), &starcoder_2, "Starcoder2DecoderLayer", T(PRE), T(ALL_BIAS) | T(ROTARY) | T(TIED),            "gelu"},
+    {"step3p7",          T(DECODER), &step_3,   "Step3p7DecoderLayer",  T(PRE),   QWEN_3 | T(MOE) | T(CORRECTION),                "silu"},
+    {"step3p7_text",     T(DECODER), &step_3,   "Step3p7DecoderLayer",  T(PRE),   QWEN_3 | T(MOE) | T(CORRECTION),                "silu"},
     {"switch_transformers", T(T5), NULL,        "SwitchTransformersBlock", T(PRE), T(RMS) | T(TIED),                              "relu"},
     {"t5",               T(T5),   NULL,         "T5Block",              T(PRE),   T(RMS) | T(TIED),                               "relu"},
     {"umt5",             T(T5),   NULL,         "UMT5Block",            T(PRE),   T(RMS),                                         "gelu"},

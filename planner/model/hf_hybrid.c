@@ -15,8 +15,7 @@ static kp_status mixer_cfg(kp_reader *reader, const kp_hf_mixer *mixer, const kp
     return KP_OK;
 }
 
-/* A list with one entry a layer, or NULL if it is absent. */
-static kp_status layer_list(const kp_hf_keys *keys, const char *name, int64_t L, const json_t **ret)
+kp_status kp_hf_layer_list(const kp_hf_keys *keys, const char *name, int64_t L, const json_t **ret)
 {
     *ret = kp_hf_find(keys, name);
     if (!*ret) return KP_OK;
@@ -24,7 +23,7 @@ static kp_status layer_list(const kp_hf_keys *keys, const char *name, int64_t L,
     return kp_fail(keys->err, KP_INPUT, "'%s' is no list of %lld layers", name, (long long)L);
 }
 
-static bool entry_is(const json_t *list, int64_t i, const char *text)
+bool kp_hf_entry_is(const json_t *list, int64_t i, const char *text)
 {
     const char *entry = json_string_value(json_array_get(list, (size_t)i));
     return entry && !strcmp(entry, text);
@@ -39,7 +38,7 @@ static kp_status delta_layers(kp_reader *reader, const kp_hf_keys *keys, kp_hf_a
     const kp_layer_cfg *cfg;
     const json_t *types;
     int64_t every;
-    KP_TRY(layer_list(keys, "layer_types", arch->L, &types));
+    KP_TRY(kp_hf_layer_list(keys, "layer_types", arch->L, &types));
     KP_TRY(kp_hf_int(keys, "full_attention_interval", 1, 4, &every));
     KP_TRY(kp_hf_need(keys, "linear_num_value_heads", &m.H));
     KP_TRY(kp_hf_need(keys, "linear_num_key_heads", &m.K));
@@ -48,7 +47,7 @@ static kp_status delta_layers(kp_reader *reader, const kp_hf_keys *keys, kp_hf_a
     KP_TRY(kp_hf_int(keys, "linear_conv_kernel_dim", 1, 4, &m.kernel));
     KP_TRY(mixer_cfg(reader, &m, &cfg));
     for (int64_t i = 0; i < arch->L; i++) {
-        bool full = types ? entry_is(types, i, "full_attention") : (i + 1) % every == 0;
+        bool full = types ? kp_hf_entry_is(types, i, "full_attention") : (i + 1) % every == 0;
         if (full) continue;
         blocks[i].attn = cfg;
         blocks[i].attn_row = kp_hf_row("StateMixer");
@@ -83,7 +82,7 @@ static char letter_of(const kp_hf_keys *keys, int64_t i)
     if (pattern) return pattern[i];
     const json_t *list = kp_hf_find(keys, "layers_block_type");
     for (size_t k = 0; k < KP_LEN(words); k++)
-        if (entry_is(list, i, words[k].word)) return words[k].letter;
+        if (kp_hf_entry_is(list, i, words[k].word)) return words[k].letter;
     return 0;
 }
 
@@ -187,7 +186,7 @@ static kp_status deci_layers(kp_reader *reader, const kp_hf_keys *keys, kp_hf_ar
                              kp_hf_block *blocks)
 {
     const json_t *list;
-    KP_TRY(layer_list(keys, "block_configs", arch->L, &list));
+    KP_TRY(kp_hf_layer_list(keys, "block_configs", arch->L, &list));
     if (!list) return kp_fail(keys->err, KP_INPUT, "'block_configs' is missing");
     for (int64_t i = 0; i < arch->L; i++)
         KP_TRY(deci_layer(reader, keys, arch, i, &blocks[i]));
@@ -202,7 +201,7 @@ static kp_status windowed_layers(kp_reader *reader, const kp_hf_keys *keys, kp_h
     kp_hf_attn full = arch->attn, near = arch->attn;
     const kp_layer_cfg *cfg[2];
     const json_t *pattern;
-    KP_TRY(layer_list(keys, "hybrid_layer_pattern", arch->L, &pattern));
+    KP_TRY(kp_hf_layer_list(keys, "hybrid_layer_pattern", arch->L, &pattern));
     if (!pattern) return kp_fail(keys->err, KP_INPUT, "'hybrid_layer_pattern' is missing");
     KP_TRY(kp_hf_int(keys, "v_head_dim", 1, full.dk, &full.dv));
     KP_TRY(kp_hf_int(keys, "swa_num_attention_heads", 1, full.H, &near.H));
@@ -231,7 +230,7 @@ static kp_status global_layers(kp_reader *reader, const kp_hf_keys *keys, kp_hf_
     const kp_layer_cfg *cfg[2];
     const json_t *types;
     int64_t narrow, shared;
-    KP_TRY(layer_list(keys, "layer_types", arch->L, &types));
+    KP_TRY(kp_hf_layer_list(keys, "layer_types", arch->L, &types));
     KP_TRY(kp_hf_int(keys, "hidden_size_per_layer_input", 0, 0, &narrow));
     KP_TRY(kp_hf_int(keys, "num_kv_shared_layers", 0, 0, &shared));
     if (!types) return kp_fail(keys->err, KP_INPUT, "'layer_types' is missing");
@@ -249,7 +248,7 @@ static kp_status global_layers(kp_reader *reader, const kp_hf_keys *keys, kp_hf_
                        "divide %lld heads", (long long)full.K, (long long)full.H);
     KP_TRY(kp_hf_attn_cfg(reader, &full, &cfg[0]));
     KP_TRY(kp_hf_attn_cfg(reader, &near, &cfg[1]));
-    for (int64_t i = 0; i < arch->L; i++) blocks[i].attn = cfg[!entry_is(types, i, "full_attention")];
+    for (int64_t i = 0; i < arch->L; i++) blocks[i].attn = cfg[!kp_hf_entry_is(types, i, "full_attention")];
     return KP_OK;
 }
 
@@ -260,9 +259,15 @@ kp_status kp_hf_hybrid(kp_reader *reader, const kp_hf_keys *keys, kp_hf_arch *ar
 {
     static const struct {
         const char *model_type;
-        kp_status (*change)(kp_reader *, const kp_hf_keys *, kp_hf_arch *, kp_hf_block *);
+        kp_hf_change_fn *change;
     } rows[] = {
-        {"gemma4_text", global_layers},   {"mimo_v2_flash", windowed_layers},
+        {"deepseek_ref", kp_hf_compressed_layers},
+        {"deepseek_v4", kp_hf_compressed_layers},
+        {"gemma4_text", global_layers},
+        {"glm_moe_dsa", kp_hf_shared_indexers},
+        {"mimo_v2_flash", windowed_layers},
+        {"minimax_m3", kp_hf_block_indexers},
+        {"minimax_m3_vl_text", kp_hf_block_indexers},
         {"nemotron-nas", deci_layers},    {"nemotron_h", lettered_layers},
         {"qwen3_5_moe_text", delta_layers}, {"qwen3_5_text", delta_layers},
         {"qwen3_next", delta_layers},

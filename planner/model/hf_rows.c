@@ -7,7 +7,11 @@
 /* clang-format off */
 static const kp_layer_row rows[] = {
     {"Attention",         0, 0,               1, 2, NULL, NULL, NULL, kp_lower_hf_attention},
+    {"CompressedAttention", 0, 0,             1, 1, NULL, NULL, NULL, kp_lower_hf_compressed},
     {"Embedding",         0, 0,               1, 1, NULL, NULL, NULL, kp_lower_hf_embedding},
+    {"HyperConnection",   0, 0,               1, 1, NULL, NULL, NULL, kp_lower_hf_collapse},
+    {"HyperMerge",        0, 0,               3, 3, NULL, NULL, NULL, kp_lower_hf_merge},
+    {"HyperStreams",      0, 0,               1, 1, NULL, NULL, NULL, kp_lower_hf_streams},
     {"LatentAttention",   0, 0,               1, 1, NULL, NULL, NULL, kp_lower_hf_mla},
     {"LayerNorm",         0, KP_OP_LAYERNORM, 1, 1, NULL, NULL, NULL, kp_lower_hf_norm},
     {"Linear",            0, 0,               1, 1, NULL, NULL, NULL, kp_lower_hf_linear},

@@ -13,7 +13,8 @@ enum { KP_HF_WITH_BIAS = 1, KP_HF_KERNEL_IN_OUT = 2 };
 
 kp_rule_fn kp_lower_hf_embedding, kp_lower_hf_positions, kp_lower_hf_norm, kp_lower_hf_linear,
     kp_lower_hf_patches, kp_lower_hf_attention, kp_lower_hf_mla, kp_lower_hf_mlp, kp_lower_hf_moe,
-    kp_lower_hf_mixer;
+    kp_lower_hf_mixer, kp_lower_hf_compressed, kp_lower_hf_streams, kp_lower_hf_collapse,
+    kp_lower_hf_merge;
 
 /* Declares a weight; *ret is its index. */
 kp_status kp_hf_weight(kp_rule *rule, const char *name, kp_weight_role role, kp_shape shape,
@@ -36,6 +37,17 @@ kp_status kp_hf_dropout(kp_rule *rule, const char *part, double rate, uint32_t x
 
 /* x without its last axis, then the given ones. */
 kp_shape kp_hf_tail(kp_shape x, unsigned n, const int64_t *dim);
+
+/* (B, T, heads x width) to (B, T, heads, width). */
+kp_status kp_hf_heads(kp_rule *rule, uint32_t x, int64_t heads, int64_t width, uint32_t *ret);
+
+/* Rotary positions turn pairs of values by fixed angles: linear, nothing is kept. */
+kp_status kp_hf_rotate(kp_rule *rule, uint32_t x, uint32_t *ret);
+
+/* Scores, softmax, weighted sum: (B, T, H, dk) and (B, S, K, dk) to (B, T, H x dv). Work is of
+ * `seen` keys a query. */
+kp_status kp_hf_attend(kp_rule *rule, const kp_hf_attn *attn, uint32_t q, uint32_t k, uint32_t v,
+                       int64_t seen, uint32_t *ret);
 
 /* A gated or plain MLP under `prefix` ("", "shared_expert.") on x (B, T, h). */
 kp_status kp_hf_mlp_ops(kp_rule *rule, const kp_hf_mlp *mlp, const char *prefix, int64_t width,

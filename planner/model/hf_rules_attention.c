@@ -6,12 +6,10 @@
  * window; causal masks halve nothing here, as in published FLOP counts. */
 #include "planner/model/hf_rules.h"
 
-/* (B, T, heads x width) to (B, T, heads, width) */
-static kp_status to_heads(kp_rule *rule, const char *part, uint32_t x, int64_t heads,
-                          int64_t width, uint32_t *ret)
+kp_status kp_hf_heads(kp_rule *rule, uint32_t x, int64_t heads, int64_t width, uint32_t *ret)
 {
     kp_shape shape = kp_hf_tail(kp_rule_shape(rule, x), 2, (int64_t[]){heads, width});
-    return kp_hf_view(rule, part, x, shape, ret);
+    return kp_hf_view(rule, "heads", x, shape, ret);
 }
 
 static unsigned flags_of(const kp_hf_attn *a, bool bias)
@@ -28,12 +26,15 @@ static kp_status qk_norm(kp_rule *rule, const kp_hf_attn *a, const char *name, u
     return kp_hf_normalise(rule, name, x, a->qk_norm_kind, ret);
 }
 
-/* Rotary positions turn pairs of values by fixed angles: linear, nothing is kept. */
-static kp_status rotate(kp_rule *rule, const char *part, bool rotary, uint32_t x, uint32_t *ret)
+kp_status kp_hf_rotate(kp_rule *rule, uint32_t x, uint32_t *ret)
+{
+    return kp_rule_unary(rule, KP_OP_RESCALE, "rotary", x, kp_rule_shape(rule, x), ret);
+}
+
+static kp_status rotate(kp_rule *rule, bool rotary, uint32_t x, uint32_t *ret)
 {
     *ret = x;
-    if (!rotary) return KP_OK;
-    return kp_rule_unary(rule, KP_OP_RESCALE, part, x, kp_rule_shape(rule, x), ret);
+    return rotary ? kp_hf_rotate(rule, x, ret) : KP_OK;
 }
 
 /* One of q, k, v: product, norm, heads, rotation. */
@@ -44,9 +45,9 @@ static kp_status project(kp_rule *rule, const kp_hf_attn *a, const char *name, c
     uint32_t y;
     KP_TRY(kp_hf_linear(rule, name, x, heads * width, flags_of(a, bias), &y));
     if (norm && a->qk_norm == KP_HF_QK_ALL) KP_TRY(qk_norm(rule, a, norm, y, &y));
-    KP_TRY(to_heads(rule, "heads", y, heads, width, &y));
+    KP_TRY(kp_hf_heads(rule, y, heads, width, &y));
     if (norm && a->qk_norm == KP_HF_QK_HEAD) KP_TRY(qk_norm(rule, a, norm, y, &y));
-    return rotate(rule, "rotary", rotary, y, ret);
+    return rotate(rule, rotary, y, ret);
 }
 
 /* One product for q, k and v: K groups, each of H / K queries, a key and a value. */
@@ -57,7 +58,7 @@ static kp_status project_fused(kp_rule *rule, const kp_hf_attn *a, uint32_t x, u
     int64_t group = a->H / a->K * a->dk + a->dk + a->dv;
     uint32_t y;
     KP_TRY(kp_hf_linear(rule, n->qkv, x, a->K * group, flags_of(a, a->q_bias), &y));
-    KP_TRY(to_heads(rule, "groups", y, a->K, group, &y));
+    KP_TRY(kp_hf_heads(rule, y, a->K, group, &y));
     kp_shape all = kp_rule_shape(rule, y);
     all.rank--;
     KP_TRY(kp_hf_view(rule, "query", y, kp_hf_tail(all, 2, (int64_t[]){a->H, a->dk}), ret_q));
@@ -67,8 +68,8 @@ static kp_status project_fused(kp_rule *rule, const kp_hf_attn *a, uint32_t x, u
         KP_TRY(qk_norm(rule, a, n->q_norm, *ret_q, ret_q));
         KP_TRY(qk_norm(rule, a, n->k_norm, *ret_k, ret_k));
     }
-    KP_TRY(rotate(rule, "rotary", a->rotary, *ret_q, ret_q));
-    return rotate(rule, "rotary", a->rotary, *ret_k, ret_k);
+    KP_TRY(rotate(rule, a->rotary, *ret_q, ret_q));
+    return rotate(rule, a->rotary, *ret_k, ret_k);
 }
 
 /* T5: a table of (buckets, H), looked up for each pair of positions. */
@@ -85,12 +86,11 @@ static kp_status relative_bias(kp_rule *rule, const kp_hf_attn *a, kp_shape scor
     return kp_rule_op(rule, &op, ret);
 }
 
-/* Scores, softmax, weighted sum: (B, T, H, dk) and (B, S, K, dk) to (B, T, H x dv). */
-static kp_status attend(kp_rule *rule, const kp_hf_attn *a, uint32_t q, uint32_t k, uint32_t v,
-                        uint32_t *ret)
+kp_status kp_hf_attend(kp_rule *rule, const kp_hf_attn *a, uint32_t q, uint32_t k, uint32_t v,
+                       int64_t seen, uint32_t *ret)
 {
     kp_shape x = kp_rule_shape(rule, q), keys = kp_rule_shape(rule, k);
-    int64_t T = x.dim[1], S = keys.dim[1], seen = a->window && S > a->window ? a->window : S;
+    int64_t T = x.dim[1], S = keys.dim[1];
     kp_shape scores = {.rank = 4, .per_sample = 1, .dim = {1, a->H, T, S}};
     double pairs = kp_elems(kp_shape_with(scores, 3, seen));
     uint32_t in[3] = {q, k, KP_NO}, p;
@@ -111,6 +111,13 @@ static kp_status attend(kp_rule *rule, const kp_hf_attn *a, uint32_t q, uint32_t
     return kp_hf_view(rule, "joined", *ret, kp_hf_tail(x, 1, (int64_t[]){a->H * a->dv}), ret);
 }
 
+static kp_status attend(kp_rule *rule, const kp_hf_attn *a, uint32_t q, uint32_t k, uint32_t v,
+                        uint32_t *ret)
+{
+    int64_t S = kp_rule_shape(rule, k).dim[1];
+    return kp_hf_attend(rule, a, q, k, v, a->window && S > a->window ? a->window : S, ret);
+}
+
 static kp_status finish(kp_rule *rule, const kp_hf_attn *a, uint32_t y)
 {
     kp_shape x = rule->x[0];
@@ -126,12 +133,12 @@ static kp_status project_gated(kp_rule *rule, const kp_hf_attn *a, uint32_t x, u
     uint32_t y;
     KP_TRY(kp_hf_linear(rule, a->names->q, x, 2 * a->H * a->dk, flags_of(a, a->q_bias), &y));
     kp_shape both = kp_rule_shape(rule, y);
-    KP_TRY(to_heads(rule, "heads", y, a->H, 2 * a->dk, &y));
+    KP_TRY(kp_hf_heads(rule, y, a->H, 2 * a->dk, &y));
     kp_shape heads = kp_hf_tail(both, 2, (int64_t[]){a->H, a->dk});
     KP_TRY(kp_hf_view(rule, "query", y, heads, ret_q));
     KP_TRY(kp_hf_view(rule, "gate", y, kp_hf_tail(both, 1, (int64_t[]){a->H * a->dk}), ret_gate));
     KP_TRY(qk_norm(rule, a, a->names->q_norm, *ret_q, ret_q));
-    return rotate(rule, "rotary", a->rotary, *ret_q, ret_q);
+    return rotate(rule, a->rotary, *ret_q, ret_q);
 }
 
 static kp_status apply_gate(kp_rule *rule, uint32_t x, uint32_t gate, uint32_t *ret)
@@ -140,6 +147,33 @@ static kp_status apply_gate(kp_rule *rule, uint32_t x, uint32_t gate, uint32_t *
     if (gate == KP_NO) return KP_OK;
     KP_TRY(kp_rule_act(rule, KP_ACT_SIGMOID, gate, &gate));
     return kp_hf_binary(rule, KP_OP_MUL, "gated", x, gate, kp_rule_shape(rule, x), ret);
+}
+
+/* Step 3.5: what each head read, times the sigmoid of a product of the block's input. */
+static kp_status gate_heads(kp_rule *rule, const kp_hf_attn *a, uint32_t x, uint32_t *ret)
+{
+    kp_shape flat = kp_rule_shape(rule, x);
+    uint32_t gate;
+    *ret = x;
+    if (!a->names->head_gate) return KP_OK;
+    KP_TRY(kp_hf_linear(rule, a->names->head_gate, rule->in[0], a->H, 0, &gate));
+    KP_TRY(kp_rule_act(rule, KP_ACT_SIGMOID, gate, &gate));
+    KP_TRY(kp_hf_heads(rule, x, a->H, a->dv, &x));
+    KP_TRY(kp_hf_binary(rule, KP_OP_MUL, "gated", x, gate, kp_rule_shape(rule, x), &x));
+    return kp_hf_view(rule, "gated_joined", x, flat, ret);
+}
+
+/* MiniMax-M3's indexer: which blocks of keys a group of queries looks at. */
+static kp_status block_indexer(kp_rule *rule, const kp_hf_attn *a)
+{
+    kp_hf_norm norm = {true, true, false};
+    uint32_t y;
+    if (!a->index_heads) return KP_OK;
+    KP_TRY(kp_hf_linear(rule, "indexer.q_proj", rule->in[0], a->index_heads * a->index_dim, 0, &y));
+    KP_TRY(kp_hf_heads(rule, y, a->index_heads, a->index_dim, &y));
+    KP_TRY(kp_hf_normalise(rule, "indexer.q_norm", y, norm, &y));
+    KP_TRY(kp_hf_linear(rule, "indexer.k_proj", rule->in[0], a->index_dim, 0, &y));
+    return kp_hf_normalise(rule, "indexer.k_norm", y, norm, &y);
 }
 
 kp_status kp_lower_hf_attention(kp_rule *rule)
@@ -157,8 +191,10 @@ kp_status kp_lower_hf_attention(kp_rule *rule)
         if (!a->shares_kv)
             KP_TRY(project(rule, a, n->v, NULL, from, a->K, a->dv, a->v_bias, false, &v));
     }
+    KP_TRY(block_indexer(rule, a));
     KP_TRY(attend(rule, a, q, k, v, &y));
     KP_TRY(apply_gate(rule, y, gate, &y));
+    KP_TRY(gate_heads(rule, a, y, &y));
     return finish(rule, a, y);
 }
 
@@ -185,8 +221,8 @@ static kp_status mla_query(kp_rule *rule, const kp_hf_attn *a, uint32_t *ret_low
         KP_TRY(go_down(rule, a, n->q_down_norm, x, ret_low));
         KP_TRY(kp_hf_linear(rule, n->q_up, *ret_low, a->H * a->dk, 0, ret));
     }
-    KP_TRY(to_heads(rule, "heads", *ret, a->H, a->dk, ret));
-    return rotate(rule, "rotary", true, *ret, ret);
+    KP_TRY(kp_hf_heads(rule, *ret, a->H, a->dk, ret));
+    return kp_hf_rotate(rule, *ret, ret);
 }
 
 static kp_status mla_key_value(kp_rule *rule, const kp_hf_attn *a, uint32_t *ret_k,
@@ -199,11 +235,11 @@ static kp_status mla_key_value(kp_rule *rule, const kp_hf_attn *a, uint32_t *ret
                         a->k_bias ? KP_HF_WITH_BIAS : 0, &low));
     kp_shape x = kp_rule_shape(rule, low);
     KP_TRY(kp_hf_view(rule, "rope", low, kp_hf_tail(x, 2, (int64_t[]){1, a->rope}), &turned));
-    KP_TRY(rotate(rule, "rotary", true, turned, &turned));
+    KP_TRY(kp_hf_rotate(rule, turned, &turned));
     KP_TRY(kp_hf_view(rule, "latent", low, kp_hf_tail(x, 1, &a->kv_rank), &low));
     KP_TRY(go_down(rule, a, n->kv_down_norm, low, &low));
     KP_TRY(kp_hf_linear(rule, n->kv_up, low, a->H * (nope + a->dv), 0, &both));
-    KP_TRY(to_heads(rule, "heads", both, a->H, nope + a->dv, &both));
+    KP_TRY(kp_hf_heads(rule, both, a->H, nope + a->dv, &both));
     KP_TRY(kp_hf_view(rule, "value", both, kp_hf_tail(x, 2, (int64_t[]){a->H, a->dv}), ret_v));
     KP_TRY(kp_hf_view(rule, "nope", both, kp_hf_tail(x, 2, (int64_t[]){a->H, nope}), &both));
     kp_new_op join = {.op = KP_OP_CONCAT, .part = "key", .in = (uint32_t[]){both, turned},
