@@ -175,6 +175,17 @@ typedef struct kp_explain_phase {
     uint64_t peak_bytes, host_bytes;
 } kp_explain_phase;
 
+/* One stage of a pipeline; a strategy without one has one stage. */
+typedef struct kp_explain_stage {
+    uint32_t stage, dp, tp, in_flight;
+    const char *first_layer, *last_layer; /* NULL: it has no operation */
+    uint64_t peak_bytes;
+    uint64_t allocated_bytes, allocated_low_bytes, allocated_high_bytes;
+    uint64_t reserved_bytes, reserved_low_bytes, reserved_high_bytes;
+    uint64_t steady_bytes, steady_low_bytes, steady_high_bytes;
+    uint64_t kept_bytes, kept_low_bytes, kept_high_bytes;
+} kp_explain_stage;
+
 typedef struct kp_explain_layer {
     const char *name, *class_name;
     uint64_t weights_bytes, gradients_bytes, optimizer_bytes, activations_bytes;
@@ -225,6 +236,8 @@ typedef struct kp_explain {
     kp_categories by_category;
     kp_explain_phase *phases;
     uint32_t n_phases;
+    kp_explain_stage *stages;
+    uint32_t n_stages;
     kp_explain_layer *layers; /* largest first */
     uint32_t n_layers;
     kp_explain_tensor *peak_tensors;

@@ -134,6 +134,34 @@ static const kp_field explain_phase_fields[] = {
 static const kp_schema explain_phase =
     SCHEMA(kp_explain_phase, explain_phase_fields, "phase", "a part of the training step");
 
+#define T kp_explain_stage
+static const kp_field explain_stage_fields[] = {
+    U32(stage, REQ, "its number, from 0"),
+    U32(dp, REQ, "ranks that its samples are divided over"),
+    U32(tp, REQ, "ranks that its tensors are divided over"),
+    U32(in_flight, REQ, "micro-batches whose kept activations live at once"),
+    STR(first_layer, NUL, "first layer that runs on it"),
+    STR(last_layer, NUL, "last layer that runs on it"),
+    U64(peak_bytes, REQ, "device bytes at its peak"),
+    U64(allocated_bytes, REQ, "bytes that the framework's allocator hands out at the peak"),
+    U64(allocated_low_bytes, REQ, "its low bound"),
+    U64(allocated_high_bytes, REQ, "its high bound"),
+    U64(reserved_bytes, REQ, "the same with the allocator's segments"),
+    U64(reserved_low_bytes, REQ, "its low bound"),
+    U64(reserved_high_bytes, REQ, "its high bound"),
+    U64(steady_bytes, REQ,
+        "allocated when the gradients are there and nothing else: weights, gradients, slots, "
+        "workspaces"),
+    U64(steady_low_bytes, REQ, "its low bound"),
+    U64(steady_high_bytes, REQ, "its high bound"),
+    U64(kept_bytes, REQ, "allocated beyond the states when the last forward pass ends"),
+    U64(kept_low_bytes, REQ, "its low bound"),
+    U64(kept_high_bytes, REQ, "its high bound"),
+};
+#undef T
+static const kp_schema explain_stage =
+    SCHEMA(kp_explain_stage, explain_stage_fields, "stage", "one stage of the pipeline");
+
 #define T kp_explain_layer
 static const kp_field explain_layer_fields[] = {
     STR(name, REQ, "name in the file"),
@@ -215,6 +243,7 @@ static const kp_field explain_fields[] = {
     STRUCT(peak, &explain_peak, REQ, "the moment with most memory"),
     STRUCT(by_category, &kp_schema_categories, REQ, "the peak by category"),
     LIST(phases, &explain_phase, REQ, "parts of the step in their order"),
+    LIST(stages, &explain_stage, REQ, "stages of the pipeline, one without it"),
     LIST(layers, &explain_layer, REQ, "what each layer holds, the largest first"),
     LIST(peak_tensors, &explain_tensor, REQ, "tensors alive at the peak, the largest first"),
     LIST(culprits, &explain_culprit, REQ, "what makes the model big, the largest first"),

@@ -3,6 +3,9 @@
 #include "planner/estimate/outside.h"
 #include "planner/estimate/taping.h"
 
+/* Of what lives through the step: tensors are rounded up to 512 bytes, flat shards to the group. */
+#define STEADY_WASTE .01
+
 /* ---- the replay ---- */
 
 typedef struct replay {
@@ -10,6 +13,8 @@ typedef struct replay {
     kp_categories now, peak;
     uint64_t total, peak_total, phase[KP_PHASE_COUNT];
     uint32_t peak_event, peak_step;
+    uint64_t loaded, forwarded; /* alive when the pass begins, and when it ends */
+    uint64_t states;            /* weights, gradients and slots before the update */
 } replay;
 
 static void run_event(replay *r, uint32_t event, uint32_t step)
@@ -32,11 +37,23 @@ static void run_event(replay *r, uint32_t event, uint32_t step)
     r->peak_step = step;
 }
 
+/* What is alive between two phases. */
+static void mark(replay *r, kp_phase from, kp_phase to)
+{
+    if (from == to) return;
+    if (from == KP_PHASE_LOAD) r->loaded = r->total;
+    if (from == KP_PHASE_FORWARD) r->forwarded = r->total;
+    if (to == KP_PHASE_OPTIMIZER)
+        r->states = r->now.bytes[KP_CAT_WEIGHTS] + r->now.bytes[KP_CAT_GRADIENTS] +
+                    r->now.bytes[KP_CAT_OPTIMIZER];
+}
+
 static void run(replay *r)
 {
     for (uint32_t i = 0; i < r->tape->n_steps; i++) {
         const kp_tape_step *s = &r->tape->steps[i];
         r->phase[s->phase] = kp_max_u64(r->phase[s->phase], r->total);
+        mark(r, i ? r->tape->steps[i - 1].phase : KP_PHASE_LOAD, s->phase);
         for (uint32_t e = s->first_event; e < s->first_event + s->n_events; e++) run_event(r, e, i);
     }
 }
@@ -139,6 +156,15 @@ static void bounds(const replay *r, const replay *late, const kp_profile *p, con
     m->reserved.high = m->allocated.high + times(m->allocated.high, p->waste_high);
 }
 
+/* States are arithmetic, but for what the allocator rounds; workspaces are made at first use. */
+static void between(const replay *r, const kp_profile *p, const kp_outside *o, kp_memory *m)
+{
+    uint64_t steady = r->states + o->inside, kept = r->forwarded - r->loaded;
+    m->steady = (kp_bounded){steady, r->states, steady + times(steady, STEADY_WASTE)};
+    m->kept =
+        (kp_bounded){kept, kept - times(kept, p->error_low), kept + times(kept, p->error_high)};
+}
+
 static void finish(const replay *r, const kp_profile *p, const kp_outside *o, kp_memory *m)
 {
     m->peak = r->peak;
@@ -199,6 +225,7 @@ static kp_status measure(const kp_tape *tape, const kp_training *training, const
     if (both) KP_TRY(run_late(tape, training, arena, &late, err));
     kp_outside o = kp_outside_of(tape, p, device);
     finish(&r, p, &o, &m);
+    between(&r, p, &o, &m);
     bounds(&r, both ? &late : NULL, p, &o, &m);
     uint64_t peak = kp_categories_sum(&m.peak);
     m.low_bytes = kp_min_u64(m.low_bytes, peak);

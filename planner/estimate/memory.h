@@ -24,6 +24,8 @@ typedef struct kp_memory {
     uint64_t low_bytes, high_bytes; /* bounds of the peak */
     kp_bounded allocated;           /* what the framework's allocator hands out */
     kp_bounded reserved;            /* with the allocator's segments */
+    kp_bounded steady;              /* allocated: states with all gradients, workspaces */
+    kp_bounded kept;                /* allocated beyond the states as the forward pass ends */
     kp_phase phase;
     uint32_t op, layer; /* where the peak is; KP_NO where none */
     uint64_t phase_bytes[KP_PHASE_COUNT];

@@ -110,6 +110,34 @@ static bool worse(const kp_memory *a, const kp_memory *b, uint64_t usable_bytes)
     return kp_categories_sum(&a->peak) > kp_categories_sum(&b->peak);
 }
 
+static void fill_stage(kp_look *look, const kp_part *part, const kp_memory *m)
+{
+    const kp_graph *g = look->graph;
+    const kp_bounded *a = &m->allocated, *r = &m->reserved, *s = &m->steady, *k = &m->kept;
+    bool some = part->end_op > part->first_op;
+    look->stages[part->stage] = (kp_explain_stage){
+        .stage = part->stage,
+        .dp = part->strategy.dp,
+        .tp = part->strategy.tp,
+        .in_flight = part->in_flight,
+        .first_layer = some ? g->layers[g->ops[part->first_op].layer].path : NULL,
+        .last_layer = some ? g->layers[g->ops[part->end_op - 1].layer].path : NULL,
+        .peak_bytes = kp_categories_sum(&m->peak),
+        .allocated_bytes = a->bytes,
+        .allocated_low_bytes = a->low,
+        .allocated_high_bytes = a->high,
+        .reserved_bytes = r->bytes,
+        .reserved_low_bytes = r->low,
+        .reserved_high_bytes = r->high,
+        .steady_bytes = s->bytes,
+        .steady_low_bytes = s->low,
+        .steady_high_bytes = s->high,
+        .kept_bytes = k->bytes,
+        .kept_low_bytes = k->low,
+        .kept_high_bytes = k->high,
+    };
+}
+
 /* One rank's part; a first look keeps its tape and what is alive, a second one only the sums. */
 static kp_status run_part(kp_look *look, const kp_part *part, kp_arena *arena, kp_err *err)
 {
@@ -122,6 +150,7 @@ static kp_status run_part(kp_look *look, const kp_part *part, kp_arena *arena, k
         KP_TRY(kp_tape_make(look->graph, &look->training, part, arena, &tape, err));
         KP_TRY(kp_memory_replay(&tape, &look->training, &look->device, arena, &memory, err));
     }
+    fill_stage(look, part, &memory);
     bool first = !look->tape.graph;
     if (!first && !worse(&memory, &look->memory, look->device.usable_bytes)) return KP_OK;
     look->part = *part;
@@ -136,6 +165,8 @@ kp_status kp_look_worst(kp_look *look, kp_arena *arena, kp_err *err)
     uint64_t divided;
     kp_part part = {.strategy = *s, .end_op = look->graph->n_ops, .in_flight = 1};
     look->tape = (kp_tape){0};
+    look->stages = KP_NEW(arena, kp_explain_stage, s->pp);
+    if (!look->stages) return kp_nomem(err);
     if (s->tp > 1) KP_TRY(kp_cuts_allow(look->graph, s->tp, err));
     if (s->tp > 1)
         KP_TRY(

@@ -87,6 +87,8 @@ static void fill_peak(kp_explaining *e)
     const kp_device *d = &e->look.device;
     out->device = (kp_explain_device){d->gpu, d->total_bytes, d->usable_bytes};
     out->verdict = kp_memory_fit(m, d->usable_bytes);
+    out->stages = e->look.stages;
+    out->n_stages = e->look.strategy.pp;
 }
 
 /* High where the rules were compared with a compiler's own figures, medium elsewhere. */

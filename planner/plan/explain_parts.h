@@ -16,6 +16,7 @@ typedef struct kp_look {
     kp_part part; /* of the rank that needs most */
     kp_tape tape;
     kp_memory memory;
+    kp_explain_stage *stages; /* strategy.pp */
     kp_strategy strategy;
     bool divided; /* plan options are given */
     bool brief;   /* without tape and what is alive at the peak */

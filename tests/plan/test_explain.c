@@ -491,3 +491,32 @@ Test(explain, allocation_fails)
     cr_expect_eq(status, KP_OK);
     done(&f);
 }
+
+/* Every stage of a pipeline with its own figures; the peak is the worst one's. */
+Test(explain, stages)
+{
+    static const struct {
+        const char *file;
+        uint32_t pp;
+    } rows[] = {{"models/dense.json", 1}, {"models/dense.json", 2}, {"models/dense.json", 3}};
+    for (size_t i = 0; i < KP_LEN(rows); i++) {
+        fixture f;
+        init(&f, rows[i].file);
+        f.options.pp = rows[i].pp;
+        f.options.batch = 4;
+        f.options.framework = KP_FW_TORCH;
+        explain(&f);
+        uint64_t most = 0;
+        cr_expect_eq(f.x.n_stages, rows[i].pp, "row %zu: %u stages", i, f.x.n_stages);
+        for (uint32_t s = 0; s < f.x.n_stages; s++) {
+            const kp_explain_stage *t = &f.x.stages[s];
+            most = t->peak_bytes > most ? t->peak_bytes : most;
+            cr_expect(t->stage == s && t->dp == 1 && t->tp == 1 && t->first_layer, "row %zu", i);
+            cr_expect_eq(t->in_flight, rows[i].pp - s, "row %zu: %u in flight", i, t->in_flight);
+            cr_expect(t->steady_bytes + t->kept_bytes <= t->allocated_bytes, "row %zu", i);
+            cr_expect(t->steady_low_bytes <= t->steady_bytes && t->kept_bytes > 0, "row %zu", i);
+        }
+        cr_expect_eq(most, f.x.peak.bytes, "row %zu: the worst stage is not the peak", i);
+        done(&f);
+    }
+}
