@@ -242,6 +242,8 @@ static kp_status read_quirks(kp_reader *reader, const kp_hf_keys *keys, kp_hf_ar
     if (!strcmp(type, "falcon")) {
         KP_TRY(kp_hf_bool(keys, "new_decoder_architecture", false, &on));
         if (on) return two_norms(reader, ret);
+        KP_TRY(kp_hf_bool(keys, "multi_query", true, &on)); /* num_kv_heads is of the later one */
+        ret->attn.K = on ? 1 : ret->attn.H;
     }
     return KP_OK;
 }

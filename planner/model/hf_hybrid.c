@@ -77,7 +77,8 @@ static char letter_of(const kp_hf_keys *keys, int64_t i)
     static const struct {
         const char *word;
         char letter;
-    } words[] = {{"mamba", 'M'}, {"attention", '*'}, {"mlp", '-'}, {"moe", 'E'}};
+    } words[] = {{"mamba", 'M'},          {"linear_attention", 'M'}, {"attention", '*'},
+                 {"full_attention", '*'}, {"mlp", '-'},              {"moe", 'E'}};
     const char *pattern = kp_hf_text(keys, "hybrid_override_pattern");
     if (pattern) return pattern[i];
     const json_t *list = kp_hf_find(keys, "layers_block_type");

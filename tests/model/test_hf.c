@@ -70,7 +70,7 @@ static const struct {
     {"opt 1.3B", "{'model_type':'opt','hidden_size':2048,'ffn_dim':8192,'num_hidden_layers':24,'num_attention_heads':32,'vocab_size':50272,'max_position_embeddings':2048,'word_embed_proj_dim':2048}", 1315758080},
     {"opt 350M: norms behind, narrow words", "{'model_type':'opt','hidden_size':1024,'ffn_dim':4096,'num_hidden_layers':24,'num_attention_heads':16,'vocab_size':50272,'max_position_embeddings':2048,'word_embed_proj_dim':512,'do_layer_norm_before':false}", 331196416},
     {"bloom 560M", "{'model_type':'bloom','hidden_size':1024,'n_layer':24,'n_head':16,'vocab_size':250880}", 559214592},
-    {"falcon 7B", "{'model_type':'falcon','hidden_size':4544,'num_hidden_layers':32,'num_attention_heads':71,'vocab_size':65024,'bias':false,'parallel_attn':true,'multi_query':true,'alibi':false}", 6921720704},
+    {"falcon 7B", "{'model_type':'falcon','hidden_size':4544,'num_hidden_layers':32,'num_attention_heads':71,'vocab_size':65024,'bias':false,'parallel_attn':true,'multi_query':true,'num_kv_heads':71,'alibi':false}", 6921720704},
     {"falcon 40B", "{'model_type':'falcon','hidden_size':8192,'num_hidden_layers':60,'num_attention_heads':128,'num_kv_heads':8,'vocab_size':65024,'new_decoder_architecture':true}", 41303293952},
     {"gpt_bigcode 1B", "{'model_type':'gpt_bigcode','n_embd':2048,'n_layer':24,'n_head':16,'n_inner':8192,'n_positions':2048,'vocab_size':49280}", 1124886528},
     {"chatglm3 6B", "{'model_type':'chatglm','hidden_size':4096,'num_layers':28,'num_attention_heads':32,'kv_channels':128,'multi_query_attention':true,'multi_query_group_num':2,'ffn_hidden_size':13696,'padded_vocab_size':65024,'add_qkv_bias':true,'add_bias_linear':false}", 6243584000},
