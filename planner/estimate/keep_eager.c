@@ -41,8 +41,9 @@ static bool inside_fused(const kp_keep *keep, const kp_graph_op *op)
 static bool reads(kp_keep *keep, uint32_t op, uint32_t tensor)
 {
     uint32_t root = keep->root[tensor];
-    kp_op writer = keep->graph->ops[keep->graph->tensors[root].op].op;
-    bool fused = keep->profile->flash && writer == KP_OP_ATTN_SCORES;
+    const kp_graph_op *writer = &keep->graph->ops[keep->graph->tensors[root].op];
+    bool scores = keep->profile->flash && writer->op == KP_OP_ATTN_SCORES;
+    bool fused = scores || inside_fused(keep, writer);
     return fused || kp_keep_need(keep, op, root);
 }
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include "planner/estimate/taping.h"
-#include "planner/estimate/segments.h"
 #include <assert.h>
 
 const char *const kp_phase_names[KP_PHASE_COUNT] = {
@@ -144,31 +143,6 @@ static void save(kp_taping *t)
 
 /* ---- all of it ---- */
 
-/* Which op's segment makes a value again: its writer's; of received ones and copies their first
- * reader's. */
-static kp_status find_owners(kp_taping *t)
-{
-    const kp_graph *g = t->graph;
-    t->owner = filled(t, 2 * (size_t)g->n_tensors);
-    t->own_needs = KP_NEW(t->arena, uint32_t, 2 * (size_t)g->n_tensors);
-    if (!t->owner || !t->own_needs) return kp_nomem(t->err);
-    for (uint32_t v = 0; v < 2 * g->n_tensors; v++) {
-        uint32_t writer = t->keep.values[v].writer;
-        if (writer != KP_NO && kp_keep_inside(&t->keep, writer)) t->owner[v] = writer;
-    }
-    for (uint32_t i = t->part->end_op; i-- > t->part->first_op;)
-        for (uint32_t k = 0; k < g->ops[i].n_in; k++) {
-            uint32_t x = t->keep.root[g->ops[i].in[k]];
-            if (!kp_keep_inside(&t->keep, g->tensors[x].op)) t->owner[x] = i;
-        }
-    for (uint32_t i = t->part->first_op; i < t->part->end_op; i++)
-        for (uint32_t n = t->keep.first_need[i]; n < t->keep.first_need[i + 1]; n++) {
-            uint32_t v = t->keep.needs[n];
-            t->own_needs[v] += t->owner[v] != KP_NO && t->segment[t->owner[v]] == t->segment[i];
-        }
-    return KP_OK;
-}
-
 static kp_status set_up(kp_taping *t)
 {
     KP_TRY(open_dims(t));
@@ -178,9 +152,7 @@ static kp_status set_up(kp_taping *t)
     KP_TRY(kp_taping_names(t));
     KP_TRY(find_weights(t));
     find_endings(t);
-    if (t->part->strategy.recompute != KP_RECOMPUTE_FULL) return KP_OK;
-    KP_TRY(kp_segments_make(t->graph, t->arena, &t->segment, t->err));
-    return find_owners(t);
+    return kp_tape_segments(t);
 }
 
 kp_status kp_tape_run(const kp_graph *graph, const kp_training *training, const kp_part *part,

@@ -17,8 +17,11 @@ typedef struct kp_part {
     kp_strategy strategy; /* all decided: no AUTO, degrees >= 1 */
     uint32_t stage;
     uint32_t first_op, end_op;
-    uint32_t in_flight;  /* micro-batches whose kept activations live at once, >= 1 */
-    const uint8_t *cuts; /* kp_cut of each graph op over the tp group; NULL: nothing cut */
+    uint32_t in_flight;      /* micro-batches whose kept activations live at once, >= 1 */
+    const uint8_t *cuts;     /* kp_cut of each graph op over the tp group; NULL: nothing cut */
+    const uint32_t *segment; /* of each graph op: where the run of ops that is recomputed together
+                                with it ends, 0: it keeps what its backward pass reads; NULL: as
+                                strategy.recompute says */
 } kp_part;
 
 /* The whole model on one rank, micro-batch = batch: what `kplan explain` asks without plan options.

@@ -339,11 +339,12 @@ static void loss(kp_taping *t)
     }
 }
 
-/* A recomputed segment [from, end): its forward pass again, now keeping everything. */
+/* A segment [from, end): if it is recomputed, its forward pass again, now keeping everything. */
 static void recompute(kp_taping *t, uint32_t from, uint32_t end)
 {
     kp_taping_step(t, KP_PHASE_BACKWARD, from);
-    for (uint32_t i = from; i < end; i++) kp_tape_forward_op(t, i, true);
+    for (uint32_t i = from; i < end && kp_tape_recomputed(t, i); i++)
+        kp_tape_forward_op(t, i, true);
     for (uint32_t i = from; i < end; i++)
         for (uint32_t v = t->border[i]; v != KP_NO; v = t->next_border[v])
             kp_tape_drop_value(t, v, i);

@@ -36,7 +36,7 @@ static void take_value(kp_taping *t, uint32_t value, uint32_t owner, const char 
     uint32_t n = t->graph->n_tensors, tensor = value < n ? value : value - n;
     uint32_t needs = !training ? 0 : t->segment ? t->own_needs[value] : v->needs;
     bool border = t->segment && crosses, loss_read = t->again && v->last == KP_NO; /* its output */
-    uint32_t reading = (border && training) || loss_read ? 0 : 1;
+    uint32_t reading = (border && t->again) || loss_read ? 0 : 1;
     if (t->stored[value] != KP_NO) {
         kp_taping_hold(t, t->stored[value], needs + reading);
         return;
@@ -49,10 +49,10 @@ static void take_value(kp_taping *t, uint32_t value, uint32_t owner, const char 
                        &t->sizes.tensors[tensor],
                        v->dtype,
                        v->bytes};
-    t->stored[value] = kp_taping_take(t, &b, needs + reading + (border && !training));
+    t->stored[value] = kp_taping_take(t, &b, needs + reading + (border && !t->again));
     if (!kp_taping_failed(t) && t->steps[t->n_steps - 1].phase == KP_PHASE_FORWARD)
         other_copies(t, b);
-    if (!border || training) return;
+    if (!border || t->again) return;
     t->next_border[value] = t->border[owner];
     t->border[owner] = value;
 }
@@ -176,7 +176,7 @@ void kp_tape_forward_op(kp_taping *t, uint32_t op, bool training)
     }
     for (uint32_t k = 0; k < o->n_out && !t->keep.skipped[op]; k++) {
         const kp_value *v = &t->keep.values[o->out[k]];
-        bool crosses = t->segment && v->last != KP_NO && v->last >= t->segment[op];
+        bool crosses = t->segment && t->crosses[o->out[k]];
         if (v->written && o->op != KP_OP_INPUT)
             take_value(t, o->out[k], op, "output", training, crosses);
     }
@@ -212,7 +212,7 @@ void kp_tape_forward(kp_taping *t)
     kp_taping_step(t, KP_PHASE_FORWARD, KP_NO);
     receive(t, !t->segment);
     for (uint32_t i = t->part->first_op; i < t->part->end_op; i++)
-        kp_tape_forward_op(t, i, !t->segment);
+        kp_tape_forward_op(t, i, !kp_tape_recomputed(t, i));
 }
 
 void kp_tape_eval(kp_taping *t)

@@ -70,6 +70,8 @@ typedef struct kp_taping {
                                        backward    passes of that segment that read it */
     bool again;                     /* the backward pass with recomputed segments has begun */
     const uint32_t *segment;        /* of each op: where its recomputed segment ends; NULL: none */
+    const bool *plain;              /* ops that are segments of their own and not recomputed */
+    const bool *crosses;            /* values that are held until their own segment's turn */
     bool *here;                     /* weights of this part */
     bool together;                  /* all gradients live until the update */
     bool late;          /* weight gradients wait until all others are done (XLA may do so) */
@@ -118,6 +120,11 @@ void kp_tape_forward(kp_taping *t);  /* kept and other values */
 void kp_tape_backward(kp_taping *t); /* gradients; frees what was kept */
 void kp_tape_update(kp_taping *t);   /* the optimizer */
 void kp_tape_eval(kp_taping *t);     /* the forward pass alone */
+
+/* Segments, what they are made of and what crosses their borders. */
+kp_status kp_tape_segments(kp_taping *t);
+/* True if the op's forward pass runs again before its backward pass. */
+bool kp_tape_recomputed(const kp_taping *t, uint32_t op);
 
 /* One op's forward pass; training: what its backward pass reads stays. */
 void kp_tape_forward_op(kp_taping *t, uint32_t op, bool training);

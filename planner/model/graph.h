@@ -150,6 +150,7 @@ typedef struct kp_graph {
     uint64_t fixed_batch; /* the file fixes the batch to this; 0: free */
     uint64_t params, trainable_params; /* elements; KP_ROLE_STATE not counted */
     kp_compile compile;
+    const struct kp_oplan *oplan; /* a plan in the file (oplan.h); NULL: none */
     bool low_confidence;  /* an unknown layer's inside is not counted */
 } kp_graph;
 

@@ -344,6 +344,8 @@ kp_status kp_megatron_read(kp_reader *reader, json_t *json, kp_spec *ret)
     KP_TRY(read_mlp(&keys, !no_bias, &arch));
     KP_TRY(read_experts(&keys, !no_bias, &arch, &moe));
     KP_TRY(make_blocks(reader, &keys, &moe, &arch));
+    KP_TRY(kp_megatron_oplan(reader, &keys, &ret->oplan));
+    if (ret->oplan) arch.tied = false; /* its first and last operation have a table each */
     ret->format = KP_FORMAT_MEGATRON;
     ret->compile = (kp_compile){.learning_rate = (double)NAN,
                                 .loss = "sparse_categorical_crossentropy"};

@@ -138,8 +138,8 @@ static void fill_stage(kp_look *look, const kp_part *part, const kp_memory *m)
     };
 }
 
-/* One rank's part; a first look keeps its tape and what is alive, a second one only the sums. */
-static kp_status run_part(kp_look *look, const kp_part *part, kp_arena *arena, kp_err *err)
+/* A first look keeps the tape and what is alive, a second one only the sums. */
+kp_status kp_look_part(kp_look *look, const kp_part *part, kp_arena *arena, kp_err *err)
 {
     kp_tape tape = {.graph = look->graph};
     kp_memory memory;
@@ -167,11 +167,12 @@ kp_status kp_look_worst(kp_look *look, kp_arena *arena, kp_err *err)
     look->tape = (kp_tape){0};
     look->stages = KP_NEW(arena, kp_explain_stage, s->pp);
     if (!look->stages) return kp_nomem(err);
+    if (look->listed) return kp_look_listed(look, arena, err);
     if (s->tp > 1) KP_TRY(kp_cuts_allow(look->graph, s->tp, err));
     if (s->tp > 1)
         KP_TRY(
             kp_cuts_choose(look->graph, s->tp, s->micro_batch, arena, &part.cuts, &divided, err));
-    if (s->pp < 2) return run_part(look, &part, arena, err);
+    if (s->pp < 2) return kp_look_part(look, &part, arena, err);
     const kp_unit *units = NULL;
     const uint32_t *borders = NULL;
     KP_TRY(find_borders(look, part.cuts, arena, &units, &borders, err));
@@ -180,7 +181,7 @@ kp_status kp_look_worst(kp_look *look, kp_arena *arena, kp_err *err)
         part.first_op = i ? units[borders[i]].first_op : 0;
         part.end_op = units[borders[i + 1] - 1].end_op;
         part.in_flight = kp_stages_in_flight(s, i);
-        KP_TRY(run_part(look, &part, arena, err));
+        KP_TRY(kp_look_part(look, &part, arena, err));
     }
     return KP_OK;
 }
@@ -198,6 +199,10 @@ kp_status kp_look_at(const kp_explaining *e, struct json_t *json, const kp_graph
     KP_TRY(kp_device_resolve(e->request->gpus, options, e->arena, &look.device, err));
     KP_TRY(
         kp_look_strategy(look.graph, &look.training, options, &look.strategy, &look.divided, err));
+    look.listed = look.graph->oplan && !look.divided;
+    look.divided |= look.listed;
+    if (look.listed)
+        KP_TRY(kp_look_listed_strategy(look.graph->oplan, &look.training, &look.strategy, err));
     KP_TRY(kp_look_worst(&look, e->arena, err));
     *ret = look;
     return KP_OK;
