@@ -7,7 +7,7 @@
 /* The same buffer for the other micro-batches in flight: they stay until the step's end. */
 static void other_copies(kp_taping *t, kp_taping_new b)
 {
-    uint64_t copies = t->part->in_flight - 1;
+    uint64_t copies = b.op == KP_NO ? 0 : kp_part_in_flight(t->part, b.op) - 1;
     if (!copies || b.category != KP_CAT_ACTIVATIONS) return;
     b.bytes = kp_mul_u64(b.bytes, copies);
     uint32_t id = kp_taping_take(t, &b, 1);
@@ -197,9 +197,9 @@ static void receive(kp_taping *t, bool training)
 {
     const kp_graph *g = t->graph;
     for (uint32_t i = t->part->first_op; i < t->part->end_op; i++)
-        for (uint32_t k = 0; k < g->ops[i].n_in; k++) {
+        for (uint32_t k = 0; k < g->ops[i].n_in && kp_keep_inside(&t->keep, i); k++) {
             uint32_t x = t->keep.root[g->ops[i].in[k]], writer = g->tensors[x].op;
-            if (writer >= t->part->first_op || g->ops[writer].op == KP_OP_INPUT ||
+            if (kp_keep_inside(&t->keep, writer) || g->ops[writer].op == KP_OP_INPUT ||
                 t->stored[x] != KP_NO)
                 continue;
             take_value(t, x, i, "received", training, true);
@@ -212,7 +212,7 @@ void kp_tape_forward(kp_taping *t)
     kp_taping_step(t, KP_PHASE_FORWARD, KP_NO);
     receive(t, !t->segment);
     for (uint32_t i = t->part->first_op; i < t->part->end_op; i++)
-        kp_tape_forward_op(t, i, !kp_tape_recomputed(t, i));
+        if (kp_keep_inside(&t->keep, i)) kp_tape_forward_op(t, i, !kp_tape_recomputed(t, i));
 }
 
 void kp_tape_eval(kp_taping *t)
@@ -223,7 +223,8 @@ void kp_tape_eval(kp_taping *t)
     t->again = false;
     kp_taping_step(t, KP_PHASE_EVAL, KP_NO);
     receive(t, false);
-    for (uint32_t i = t->part->first_op; i < t->part->end_op; i++) kp_tape_forward_op(t, i, false);
+    for (uint32_t i = t->part->first_op; i < t->part->end_op; i++)
+        if (kp_keep_inside(&t->keep, i)) kp_tape_forward_op(t, i, false);
     for (uint32_t v = 0; v < n; v++)
         if (t->stored[v] != KP_NO) kp_tape_drop_value(t, v, KP_NO);
 }

@@ -44,7 +44,7 @@ static kp_status find_owners(kp_taping *t)
         t->owner[v] = writer != KP_NO && kp_keep_inside(&t->keep, writer) ? writer : KP_NO;
     }
     for (uint32_t i = t->part->end_op; i-- > t->part->first_op;)
-        for (uint32_t k = 0; k < g->ops[i].n_in; k++) {
+        for (uint32_t k = 0; k < g->ops[i].n_in && kp_keep_inside(&t->keep, i); k++) {
             uint32_t x = t->keep.root[g->ops[i].in[k]];
             if (!kp_keep_inside(&t->keep, g->tensors[x].op)) t->owner[x] = i;
         }

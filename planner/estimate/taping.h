@@ -141,6 +141,10 @@ bool kp_taping_copies(const kp_taping *t, const kp_graph_op *op, uint32_t weight
                       kp_dtype *ret_dtype);
 /* dp, if ZeRO of at least `level` divides; else 1. */
 uint32_t kp_taping_shards(const kp_taping *t, uint32_t level);
+/* The same for what belongs to a weight: experts' weights have fewer copies. */
+uint32_t kp_taping_weight_shards(const kp_taping *t, uint32_t level, uint32_t weight);
+/* True under Megatron: it sums gradients in a buffer that is there from the start. */
+bool kp_taping_is_megatron(const kp_taping *t);
 
 /* Bytes of a weight's gradient as it is computed, and of this rank's share of it where ZeRO
  * divides. */

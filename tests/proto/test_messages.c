@@ -170,7 +170,7 @@ Test(messages, every_wire_type_has_a_schema)
 /* What scripts read: the names of the contract, in JSON, from a full value. */
 static const struct {
     const kp_schema *schema;
-    const char *keys[48];
+    const char *keys[64];
 } contract[] = {
     {&kp_schema_summary,
      {"model",         "format",        "params",         "total",   "trainable", "non_trainable",
@@ -227,6 +227,10 @@ static const struct {
       "confidence",
       "host",
       "parts",
+      "stages",
+      "first_layer",
+      "last_layer",
+      "steady_bytes",
       "warnings"}},
     {&kp_schema_plan,
      {"id",
