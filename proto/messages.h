@@ -158,6 +158,9 @@ typedef struct kp_summary {
 
 /* ---- kplan.explain/1 ---- */
 
+typedef enum kp_verdict_fit { KP_FIT_FITS, KP_FIT_TIGHT, KP_FIT_NO, KP_FIT_COUNT } kp_verdict_fit;
+extern const char *const kp_fit_names[KP_FIT_COUNT];
+
 typedef struct kp_explain_device {
     const char *gpu; /* NULL: --memory only */
     uint64_t total_bytes, usable_bytes;
@@ -172,7 +175,9 @@ typedef struct kp_explain_peak {
 
 typedef struct kp_explain_phase {
     const char *name;
-    uint64_t peak_bytes, host_bytes;
+    uint64_t peak_bytes, host_bytes; /* of a rank's device; of all ranks on one node's host */
+    kp_verdict_fit verdict;          /* of this phase alone */
+    const char *note;                /* what is special about it; NULL: nothing */
 } kp_explain_phase;
 
 /* One stage of a pipeline; a strategy without one has one stage. */
@@ -201,16 +206,29 @@ typedef struct kp_explain_tensor {
 
 typedef struct kp_explain_culprit {
     const char *rule, *layer, *message;
-    uint64_t bytes;
+    uint64_t bytes; /* of `layer`; of the setting where there is none */
     double share;
+    uint32_t alike;     /* layers of the same class that hold as much, `layer` among them */
+    uint64_t all_bytes; /* of them together */
 } kp_explain_culprit;
 
 typedef struct kp_explain_remedy {
     const char *rule, *layer, *change, *message;
+    const char *code; /* the line that does it in the framework's own words; NULL: none */
     uint64_t saves_bytes, peak_after_bytes;
     bool fits_after;
+    kp_verdict_fit verdict_after;
+    uint64_t host_saves_bytes, host_after_bytes; /* of a node's host */
+    uint32_t gpus_after;                         /* GPUs that it takes */
     const char *confidence;
 } kp_explain_remedy;
+
+/* Remedies one on top of the other, in their order. */
+typedef struct kp_explain_step {
+    const char *rule, *change; /* on top of the steps before */
+    uint64_t peak_bytes;
+    kp_verdict_fit verdict;
+} kp_explain_step;
 
 typedef struct kp_host_part {
     const char *name;
@@ -222,9 +240,6 @@ typedef struct kp_explain_host {
     kp_host_part *parts;
     uint32_t n_parts;
 } kp_explain_host;
-
-typedef enum kp_verdict_fit { KP_FIT_FITS, KP_FIT_TIGHT, KP_FIT_NO, KP_FIT_COUNT } kp_verdict_fit;
-extern const char *const kp_fit_names[KP_FIT_COUNT];
 
 typedef struct kp_explain {
     const char *model;
@@ -246,6 +261,10 @@ typedef struct kp_explain {
     uint32_t n_culprits;
     kp_explain_remedy *remedies;
     uint32_t n_remedies;
+    kp_explain_step *together; /* until it fits */
+    uint32_t n_together;
+    const char **not_covered; /* what no planner can know, or nobody told */
+    uint32_t n_not_covered;
     kp_explain_host host;
     const char *confidence; /* "high", "medium", "low" */
     kp_warning *warnings;

@@ -128,7 +128,9 @@ static const kp_schema explain_peak =
 static const kp_field explain_phase_fields[] = {
     STR(name, REQ, "name of the phase"),
     U64(peak_bytes, REQ, "most device bytes during it"),
-    U64(host_bytes, NUL, "host bytes during it"),
+    U64(host_bytes, NUL, "host bytes during it, of all ranks on one node"),
+    ENUM(verdict, kp_fit_names, OPT, "whether this phase alone fits on the device"),
+    STR(note, NUL, "what is special about it"),
 };
 #undef T
 static const kp_schema explain_phase =
@@ -196,6 +198,8 @@ static const kp_field explain_culprit_fields[] = {
     STR(message, REQ, "what is large, and why"),
     U64(bytes, REQ, "bytes it explains"),
     F64(share, REQ, "share of the sum over all layers"),
+    U32(alike, OPT, "layers of the same class that hold as much, this one among them"),
+    U64(all_bytes, OPT, "bytes of them together"),
 };
 #undef T
 static const kp_schema explain_culprit =
@@ -207,14 +211,30 @@ static const kp_field explain_remedy_fields[] = {
     STR(layer, NUL, "layer that changes"),
     STR(change, REQ, "the change, as an option where there is one"),
     STR(message, REQ, "what it does and costs"),
+    STR(code, NUL, "the line that does it in the framework's own words"),
     U64(saves_bytes, REQ, "bytes that the peak falls by, from a second run"),
     U64(peak_after_bytes, REQ, "bytes at the peak after the change"),
     BOOL(fits_after, REQ, "whether the device is large enough then"),
+    ENUM(verdict_after, kp_fit_names, OPT, "whether it fits then, or only just"),
+    U64(host_saves_bytes, OPT, "bytes that the need of a node's host falls by"),
+    U64(host_after_bytes, OPT, "host bytes of a node after the change"),
+    U32(gpus_after, OPT, "GPUs that it takes"),
     STR(confidence, REQ, "high, medium or low"),
 };
 #undef T
 static const kp_schema explain_remedy =
     SCHEMA(kp_explain_remedy, explain_remedy_fields, "remedy", "what would make it smaller");
+
+#define T kp_explain_step
+static const kp_field explain_step_fields[] = {
+    STR(rule, REQ, "rule that proposes it"),
+    STR(change, REQ, "the change, on top of those before"),
+    U64(peak_bytes, REQ, "bytes at the peak after all of them"),
+    ENUM(verdict, kp_fit_names, REQ, "whether it fits then"),
+};
+#undef T
+static const kp_schema explain_step =
+    SCHEMA(kp_explain_step, explain_step_fields, "step", "remedies one on top of the other");
 
 #define T kp_host_part
 static const kp_field host_part_fields[] = {
@@ -248,6 +268,8 @@ static const kp_field explain_fields[] = {
     LIST(peak_tensors, &explain_tensor, REQ, "tensors alive at the peak, the largest first"),
     LIST(culprits, &explain_culprit, REQ, "what makes the model big, the largest first"),
     LIST(remedies, &explain_remedy, REQ, "what would make it smaller"),
+    LIST(together, &explain_step, OPT, "remedies one on top of the other, until it fits"),
+    STRS(not_covered, OPT, "what no planner can know, or nobody told"),
     STRUCT(host, &explain_host, REQ, "memory of the host"),
     STR(confidence, REQ, "high, medium or low"),
     LIST(warnings, &kp_schema_warning, REQ, "what to know"),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * planner/plan/explain_layers.c — what each layer holds, what is alive at the peak, the phases. */
+ * planner/plan/explain_layers.c — what each layer holds, what is alive at the peak. */
 #include "planner/plan/explain_parts.h"
 
 #define TENSORS_MAX 100 /* of those alive at the peak, the largest */
@@ -65,38 +65,8 @@ static kp_status fill_tensors(kp_explaining *e)
     return KP_OK;
 }
 
-static kp_status fill_phases(kp_explaining *e)
-{
-    const kp_memory *m = &e->look.memory;
-    kp_explain_phase *phases = KP_NEW(e->arena, kp_explain_phase, KP_PHASE_COUNT);
-    if (!phases) return kp_nomem(e->err);
-    for (int i = 0; i < KP_PHASE_COUNT; i++) {
-        uint64_t host = m->host_runtime_bytes;
-        bool whole = i == KP_PHASE_LOAD || i == KP_PHASE_SAVE;
-        host += whole ? m->host_weights_bytes : m->host_data_bytes;
-        phases[i] = (kp_explain_phase){kp_phase_names[i], m->phase_bytes[i], host};
-    }
-    e->out->phases = phases;
-    e->out->n_phases = KP_PHASE_COUNT;
-    return KP_OK;
-}
-
-static kp_status fill_host(kp_explaining *e)
-{
-    const kp_memory *m = &e->look.memory;
-    kp_host_part *parts = KP_NEW(e->arena, kp_host_part, 3);
-    if (!parts) return kp_nomem(e->err);
-    parts[0] = (kp_host_part){"runtime", m->host_runtime_bytes};
-    parts[1] = (kp_host_part){"weights", m->host_weights_bytes};
-    parts[2] = (kp_host_part){"data", m->host_data_bytes};
-    e->out->host = (kp_explain_host){m->host_bytes, parts, 3};
-    return KP_OK;
-}
-
 kp_status kp_explain_layers(kp_explaining *e)
 {
     KP_TRY(fill_layers(e));
-    KP_TRY(fill_tensors(e));
-    KP_TRY(fill_phases(e));
-    return fill_host(e);
+    return fill_tensors(e);
 }

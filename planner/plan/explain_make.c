@@ -32,14 +32,17 @@ static kp_status fill_assumptions(kp_explaining *e)
     const kp_profile *profile = kp_profile_of(t->framework);
     KP_TRY(assume(e, "context", kp_arena_str(e->arena, kp_size_text(profile->runtime_bytes).s),
                   profile->runtime_source));
+    if (s->dp > 1)
+        KP_TRY(assume(e, "batch a GPU",
+                      kp_arena_fmt(e->arena, "%" PRIu64, e->look.training.batch / s->dp),
+                      "--batch is the global batch, over --dp ranks (KP014)"));
     if (!e->look.divided) return KP_OK;
     return assume(e, "strategy",
                   kp_arena_fmt(e->arena,
                                "dp=%u tp=%u pp=%u zero=%u, %u x %u samples, stage %u of %u", s->dp,
                                s->tp, s->pp, s->zero, s->micro_batches, s->micro_batch,
                                e->look.part.stage + 1, s->pp),
-                  e->look.listed ? "the file's plan; the rank that needs most"
-                                 : "plan options; the rank that needs most");
+                  "plan options; the rank that needs most");
 }
 
 static kp_status warn(kp_explaining *e, const char *code, const char *layer, const char *message)
@@ -115,7 +118,9 @@ static kp_status explain(kp_explaining *e)
     KP_TRY(fill_assumptions(e));
     KP_TRY(fill_warnings(e));
     KP_TRY(kp_explain_layers(e));
+    KP_TRY(kp_explain_phases(e));
     KP_TRY(kp_explain_culprits(e));
+    KP_TRY(kp_explain_limits(e));
     return kp_explain_remedies(e);
 }
 

@@ -1,40 +1,94 @@
 /* SPDX-License-Identifier: MIT
  *
- * planner/plan/explain_print.c — an explanation for a person at a terminal. */
-#include "planner/plan/explain.h"
+ * planner/plan/explain_print.c — an explanation for a person at a terminal.
+ *
+ * In the order in which a tired person asks: does it fit, where are the bytes, who holds them and
+ * why, what helps; then the phases, what was assumed and what is not covered. */
+#include "planner/plan/explain_print.h"
 #include <math.h>
 
-enum { LAYERS_SHOWN = 10, TENSORS_SHOWN = 5, CLASSES_SHOWN = 6, BAR_MIN = 20, BAR_MAX = 60 };
+enum { BAR_MIN = 20, BAR_MAX = 60 };
 
 static const char *const verdict_words[KP_FIT_COUNT] = {
     [KP_FIT_FITS] = "FITS", [KP_FIT_TIGHT] = "TIGHT", [KP_FIT_NO] = "DOES NOT FIT"};
+
+void kp_print_wrapped(kp_buf *out, const char *text, size_t column, size_t indent, size_t width)
+{
+    bool fresh = true;
+    while (*text) {
+        size_t word = strcspn(text, " ");
+        if (!fresh && column + 1 + word > width) {
+            kp_buf_char(out, '\n');
+            kp_buf_pad(out, ' ', indent);
+            column = indent;
+        } else if (!fresh) {
+            kp_buf_char(out, ' ');
+            column++;
+        }
+        fresh = false;
+        kp_buf_add(out, text, word);
+        column += word;
+        text += word;
+        text += strspn(text, " ");
+    }
+    kp_buf_char(out, '\n');
+}
+
+kp_short kp_print_fit(const kp_explain *x, uint64_t bytes, kp_verdict_fit fit)
+{
+    kp_short text;
+    uint64_t usable = x->device.usable_bytes;
+    if (fit == KP_FIT_FITS)
+        snprintf(text.s, sizeof(text.s), "fits");
+    else if (fit == KP_FIT_TIGHT)
+        snprintf(text.s, sizeof(text.s), "tight");
+    else if (bytes > usable)
+        snprintf(text.s, sizeof(text.s), "%.20s too much", kp_size_text(bytes - usable).s);
+    else
+        snprintf(text.s, sizeof(text.s), "too much");
+    return text;
+}
+
+/* ---- the verdict ---- */
+
+static void print_room(const kp_explain *x, kp_buf *out)
+{
+    uint64_t peak = x->peak.bytes, usable = x->device.usable_bytes;
+    switch (x->verdict) {
+    case KP_FIT_FITS:
+        kp_buf_fmt(out, "%s to spare", kp_size_text(usable - peak).s);
+        break;
+    case KP_FIT_NO:
+        if (peak > usable)
+            kp_buf_fmt(out, "%s too much", kp_size_text(peak - usable).s);
+        else
+            kp_buf_str(out, "even the lower bound is too much");
+        break;
+    default:
+        kp_buf_fmt(out,
+                   "%s %s, but the bounds reach both sides of the card: try it, with one of "
+                   "the changes below at hand",
+                   kp_size_text(peak > usable ? peak - usable : usable - peak).s,
+                   peak > usable ? "too much" : "to spare");
+    }
+}
 
 static void print_verdict(const kp_explain *x, kp_buf *out)
 {
     kp_buf_fmt(out, "%s: %s: peak %s of %s usable", x->model, verdict_words[x->verdict],
                kp_size_text(x->peak.bytes).s, kp_size_text(x->device.usable_bytes).s);
     if (x->device.gpu) kp_buf_fmt(out, " on %s", x->device.gpu);
-    kp_buf_fmt(out, " (%s to %s)\n", kp_size_text(x->peak.low_bytes).s,
-               kp_size_text(x->peak.high_bytes).s);
-    kp_buf_fmt(out, "The peak is in the %s phase", x->peak.phase);
+    kp_buf_fmt(out, " (%s to %s), in the %s phase", kp_size_text(x->peak.low_bytes).s,
+               kp_size_text(x->peak.high_bytes).s, x->peak.phase);
     if (x->peak.layer)
-        kp_buf_fmt(out, ", at '%s'%s%s", x->peak.layer, x->peak.op ? " " : "",
+        kp_buf_fmt(out, " at '%s'%s%s", x->peak.layer, x->peak.op ? " " : "",
                    x->peak.op ? x->peak.op : "");
-    kp_buf_fmt(out, "; confidence %s.\n", x->confidence);
+    kp_buf_str(out, "\n");
+    print_room(x, out);
+    kp_buf_fmt(out, "; confidence %s\n", x->confidence);
 }
 
-static void print_assumptions(const kp_explain *x, kp_buf *out)
-{
-    int width = 0;
-    for (uint32_t i = 0; i < x->n_assumptions; i++) {
-        int len = (int)strlen(x->assumptions[i].value);
-        if (len > width && len < 28) width = len;
-    }
-    kp_buf_str(out, "\nAssumed\n");
-    for (uint32_t i = 0; i < x->n_assumptions; i++)
-        kp_buf_fmt(out, "  %-12s %-*s  %s\n", x->assumptions[i].name, width,
-                   x->assumptions[i].value, x->assumptions[i].from);
-}
+/* ---- where the bytes are ---- */
 
 /* A category's bytes as a bar; a full bar is the card, or the peak where that is larger. */
 static void print_categories(const kp_explain *x, unsigned width, kp_buf *out)
@@ -61,110 +115,82 @@ static void print_categories(const kp_explain *x, unsigned width, kp_buf *out)
     kp_buf_str(out, used > card ? "  past the card\n" : "  the card\n");
 }
 
-static void print_phases(const kp_explain *x, kp_buf *out)
-{
-    kp_buf_str(out, "\nPhases     ");
-    for (uint32_t i = 0; i < x->n_phases; i++)
-        kp_buf_fmt(out, "%s%s %s", i ? ", " : "", x->phases[i].name,
-                   kp_size_text(x->phases[i].peak_bytes).s);
-    kp_buf_fmt(out, "; host %s\n", kp_size_text(x->host.peak_bytes).s);
-}
+/* ---- phases, stages ---- */
 
-static void print_layers(const kp_explain *x, kp_buf *out)
+static void print_phases(const kp_explain *x, unsigned width, kp_buf *out)
 {
-    size_t name = 5;
-    uint32_t n = x->n_layers < LAYERS_SHOWN ? x->n_layers : LAYERS_SHOWN;
-    for (uint32_t i = 0; i < n; i++)
-        if (strlen(x->layers[i].name) > name) name = strlen(x->layers[i].name);
-    if (name > 40) name = 40;
-    kp_buf_fmt(out, "\n%-*s  %-20s %11s %11s %11s %11s  share\n", (int)name, "Layer", "class",
-               "weights", "gradients", "optimizer", "kept");
-    for (uint32_t i = 0; i < n; i++) {
-        const kp_explain_layer *l = &x->layers[i];
-        kp_buf_fmt(out, "%-*.*s  %-20.20s %11s %11s %11s %11s %5.1f %%\n", (int)name, (int)name,
-                   l->name, l->class_name, kp_size_text(l->weights_bytes).s,
-                   kp_size_text(l->gradients_bytes).s, kp_size_text(l->optimizer_bytes).s,
-                   kp_size_text(l->activations_bytes).s, 100 * l->share);
+    kp_buf_fmt(out, "\n%-12s %11s           %11s\n", "Phase", "a GPU", "host");
+    for (uint32_t i = 0; i < x->n_phases; i++) {
+        const kp_explain_phase *p = &x->phases[i];
+        kp_buf_fmt(out, "  %-10s %11s %-7s %13s", p->name, kp_size_text(p->peak_bytes).s,
+                   p->verdict == KP_FIT_NO      ? "no"
+                   : p->verdict == KP_FIT_TIGHT ? "tight"
+                                                : "",
+                   kp_size_text(p->host_bytes).s);
+        if (p->note) {
+            kp_buf_str(out, "  ");
+            kp_print_wrapped(out, p->note, 49, 49, width > 80 ? width : 80);
+        } else {
+            kp_buf_char(out, '\n');
+        }
     }
-    if (x->n_layers > n) kp_buf_fmt(out, "and %u more\n", x->n_layers - n);
-}
-
-/* Many small layers of one class can be the cause: the classes that hold most together. */
-typedef struct class_sum {
-    const char *name;
-    uint32_t n;
-    uint64_t bytes;
-} class_sum;
-
-static void print_classes(const kp_explain *x, kp_buf *out)
-{
-    class_sum sums[64];
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < x->n_layers; i++) {
-        const kp_explain_layer *l = &x->layers[i];
-        uint32_t at = 0;
-        while (at < n && strcmp(sums[at].name, l->class_name)) at++;
-        if (at == KP_LEN(sums)) break;
-        if (at == n) sums[n++] = (class_sum){l->class_name, 0, 0};
-        sums[at].n++;
-        sums[at].bytes +=
-            l->weights_bytes + l->gradients_bytes + l->optimizer_bytes + l->activations_bytes;
-    }
-    kp_buf_str(out, "By class");
-    for (uint32_t shown = 0; shown < CLASSES_SHOWN; shown++) {
-        uint32_t most = 0;
-        for (uint32_t i = 1; i < n; i++)
-            if (sums[i].bytes > sums[most].bytes) most = i;
-        if (!n || !sums[most].bytes) break;
-        kp_buf_fmt(out, "%s %u %s %s", shown ? "," : "  ", sums[most].n, sums[most].name,
-                   kp_size_text(sums[most].bytes).s);
-        sums[most].bytes = 0;
+    kp_buf_fmt(out, "  host of a node at most %s:", kp_size_text(x->host.peak_bytes).s);
+    bool first = true;
+    for (uint32_t i = 0; i < x->host.n_parts; i++) {
+        if (!x->host.parts[i].bytes) continue;
+        kp_buf_fmt(out, "%s %s %s", first ? "" : ",", x->host.parts[i].name,
+                   kp_size_text(x->host.parts[i].bytes).s);
+        first = false;
     }
     kp_buf_char(out, '\n');
 }
 
-static void print_tensors(const kp_explain *x, kp_buf *out)
+static void print_stages(const kp_explain *x, kp_buf *out)
 {
-    kp_buf_str(out, "\nLargest at the peak\n");
-    for (uint32_t i = 0; i < x->n_peak_tensors && i < TENSORS_SHOWN; i++) {
-        const kp_explain_tensor *t = &x->peak_tensors[i];
-        kp_buf_fmt(out, "  %11s  %s%s%s %s %s\n", kp_size_text(t->bytes).s,
-                   t->layer ? t->layer : "", t->layer ? ": " : "", t->what,
-                   kp_shape_text(t->shape, 1).s, t->dtype);
-    }
+    if (x->n_stages < 2) return;
+    kp_buf_str(out, "\nStage  in flight         peak\n");
+    for (uint32_t i = 0; i < x->n_stages; i++)
+        kp_buf_fmt(out, "%5u  %9u  %11s  %s to %s\n", i + 1, x->stages[i].in_flight,
+                   kp_size_text(x->stages[i].peak_bytes).s,
+                   x->stages[i].first_layer ? x->stages[i].first_layer : "",
+                   x->stages[i].last_layer ? x->stages[i].last_layer : "");
 }
 
-static void print_culprits(const kp_explain *x, kp_buf *out)
+/* ---- assumptions, limits ---- */
+
+static void print_assumptions(const kp_explain *x, kp_buf *out)
 {
-    kp_buf_str(out, "\nWhat makes it big\n");
-    for (uint32_t i = 0; i < x->n_culprits; i++) {
-        const kp_explain_culprit *c = &x->culprits[i];
-        kp_buf_fmt(out, "  %s %11s  %s%s%s\n", c->rule, kp_size_text(c->bytes).s,
-                   c->layer ? c->layer : "", c->layer ? ": " : "", c->message);
+    int width = 0;
+    for (uint32_t i = 0; i < x->n_assumptions; i++) {
+        int len = (int)strlen(x->assumptions[i].value);
+        if (len > width && len < 28) width = len;
     }
+    kp_buf_str(out, "\nAssumed\n");
+    for (uint32_t i = 0; i < x->n_assumptions; i++)
+        kp_buf_fmt(out, "  %-12s %-*s  %s\n", x->assumptions[i].name, width,
+                   x->assumptions[i].value, x->assumptions[i].from);
 }
 
-static void print_remedies(const kp_explain *x, kp_buf *out)
+static void print_limits(const kp_explain *x, unsigned width, kp_buf *out)
 {
-    if (!x->n_remedies) return;
-    kp_buf_str(out, "\nWhat would help (each run again; the peak after it)\n");
-    for (uint32_t i = 0; i < x->n_remedies; i++) {
-        const kp_explain_remedy *r = &x->remedies[i];
-        kp_buf_fmt(out, "  %s  %s saves %s: %s%s\n         %s\n", r->rule, r->change,
-                   kp_size_text(r->saves_bytes).s, kp_size_text(r->peak_after_bytes).s,
-                   r->fits_after ? ", fits" : "", r->message);
+    kp_buf_str(out, "Not covered\n");
+    for (uint32_t i = 0; i < x->n_not_covered; i++) {
+        kp_buf_str(out, "  ");
+        kp_print_wrapped(out, x->not_covered[i], 2, 4, width > 60 ? width : 60);
     }
 }
 
 void kp_explain_print(const kp_explain *explain, unsigned width, kp_buf *out)
 {
     print_verdict(explain, out);
-    print_assumptions(explain, out);
     print_categories(explain, width, out);
-    print_phases(explain, out);
-    print_layers(explain, out);
-    if (explain->n_layers > LAYERS_SHOWN) print_classes(explain, out);
-    print_tensors(explain, out);
-    print_culprits(explain, out);
-    print_remedies(explain, out);
+    kp_print_layers(explain, out);
+    kp_print_tensors(explain, out);
+    kp_print_culprits(explain, width, out);
+    kp_print_remedies(explain, width, out);
+    kp_print_together(explain, width, out);
+    print_stages(explain, out);
+    print_phases(explain, width, out);
+    print_assumptions(explain, out);
+    print_limits(explain, width, out);
 }

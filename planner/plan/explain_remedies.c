@@ -2,269 +2,190 @@
  *
  * planner/plan/explain_remedies.c — what to change, each change really run again.
  *
- * Candidates are changed options and edits of the model; saves_bytes is the difference of the two
- * peaks. Ordered by bytes saved over how much a change disturbs: a flag least, the model most. */
+ * A change sets options or edits the model's document; what it saves is the difference of the two
+ * peaks. Ordered by bytes saved over how much a change disturbs: a flag least, the model most.
+ * Then one on top of the other in that order, again by runs, until it fits. */
 #include "planner/plan/explain_parts.h"
 #include <jansson.h>
-#include <math.h>
 
-enum { REMEDIES_MAX = 10, CANDIDATES_MAX = 24 };
+enum { REMEDIES_MAX = 12, STEPS_MAX = 4 };
 
 typedef struct candidate {
+    kp_change change;
     kp_explain_remedy remedy;
-    double weight; /* how much it disturbs */
 } candidate;
 
-typedef struct remedying {
+struct kp_remedying {
     kp_explaining *e;
-    candidate list[CANDIDATES_MAX];
+    candidate *list;
     uint32_t n;
-    uint64_t peak;
+    size_t cap;
+    uint64_t peak, host;
     kp_status status; /* KP_NOMEM once memory was out */
-} remedying;
+};
 
-/* Disturbances, in units of a flag. */
-#define FLAG   1.0
-#define BATCH  1.5
-#define RERUN  1.5
-#define LAYOUT 2.0
-#define TRAIN  3.0
-#define MODEL  5.0
-
-/* ---- running one ---- */
-
-static bool keep(remedying *r, const char *rule, const char *layer, const char *change,
-                 const char *message, double weight, const char *confidence, const kp_look *second)
+const kp_explaining *kp_trying(const kp_remedying *r)
 {
-    uint64_t after = kp_categories_sum(&second->memory.peak);
-    if (after >= r->peak || r->n == CANDIDATES_MAX || !change) return false;
-    bool fits = kp_memory_fit(&second->memory, second->device.usable_bytes) == KP_FIT_FITS;
-    r->list[r->n++] = (candidate){
-        {rule, layer, change, message, r->peak - after, after, fits, confidence}, weight};
-    return fits;
+    return r->e;
 }
 
-/* A second run; false if it does not run: then it is no remedy. Only running out of memory is a
- * failure. */
-static bool look(remedying *r, json_t *json, const kp_graph *graph, const kp_options *options,
-                 kp_look *ret)
+void kp_forget(kp_remedying *r)
 {
-    kp_err err = {0};
-    kp_status status = kp_look_at(r->e, json, graph, options, true, ret, &err);
-    if (status == KP_NOMEM) r->status = kp_nomem(r->e->err);
-    return status == KP_OK;
+    if (r->n) r->n--;
 }
 
-/* Runs changed options, and keeps the change if it saves; true if it then fits. */
-static bool try_options(remedying *r, const char *rule, const kp_options *options, bool same_graph,
-                        const char *change, const char *message, double weight,
-                        const char *confidence)
+kp_change kp_change_of(const kp_remedying *r, const char *rule, unsigned knobs, double weight)
 {
-    kp_explaining *e = r->e;
-    kp_look second;
-    kp_arena_mark mark = kp_arena_tell(e->arena);
-    const kp_graph *graph = same_graph ? e->look.graph : NULL;
-    bool fits = false;
-    if (!change)
-        r->status = kp_nomem(e->err);
-    else if (look(r, e->json, graph, options, &second))
-        fits = keep(r, rule, NULL, change, message, weight, confidence, &second);
-    kp_arena_rewind(e->arena, mark);
-    return fits;
+    return (kp_change){.rule = rule,
+                       .knobs = knobs,
+                       .weight = weight,
+                       .set = *r->e->request->options,
+                       .layer = KP_NO,
+                       .confidence = "high"};
 }
 
-static void try_edit(remedying *r, const char *rule, kp_edit edit, const char *path)
+/* ---- running changes ---- */
+
+static void set_options(const kp_change *c, kp_options *o)
 {
-    kp_explaining *e = r->e;
-    const char *change, *message;
-    uint32_t layer = 0;
-    while (layer < e->look.graph->n_layers && e->look.graph->layers[layer].path != path) layer++;
-    if (layer == e->look.graph->n_layers) return;
-    json_t *json = kp_explain_edit(e, edit, layer, &change, &message);
-    if (!json) return;
-    kp_look second;
-    kp_arena_mark mark = kp_arena_tell(e->arena);
-    if (look(r, json, NULL, e->request->options, &second))
-        keep(r, rule, path, change, message, MODEL, "medium", &second);
-    kp_arena_rewind(e->arena, mark);
-    json_decref(json);
+    const kp_options *s = &c->set;
+    if (c->knobs & KP_KNOB_DTYPE) o->dtype_policy = s->dtype_policy;
+    if (c->knobs & KP_KNOB_OPTIMIZER) o->optimizer = s->optimizer;
+    if (c->knobs & KP_KNOB_RECOMPUTE) o->recompute = s->recompute;
+    if (c->knobs & KP_KNOB_DATA) o->data = s->data;
+    if (c->knobs & KP_KNOB_LENGTH) o->seq = s->seq;
+    if (c->knobs & KP_KNOB_LABELS) {
+        o->loss = s->loss;
+        o->labels = s->labels;
+    }
+    if (c->knobs & KP_KNOB_BATCH) {
+        o->batch = s->batch;
+        o->grad_accum = s->grad_accum;
+        o->micro_batch = s->micro_batch;
+    }
+    if (c->knobs & KP_KNOB_RANKS) {
+        o->dp = s->dp;
+        o->tp = s->tp;
+        o->pp = s->pp;
+        o->zero = s->zero;
+    }
 }
 
-/* ---- options ---- */
-
-static bool computes(const kp_graph *g, kp_dtype dtype)
+static bool edits(const kp_change *c)
 {
-    for (uint32_t i = 0; i < g->n_layers; i++)
-        if (!g->layers[i].is_model && g->layers[i].compute_dtype != dtype) return false;
+    return c->layer != KP_NO;
+}
+
+/* An edit may change the sizes of outputs with the input's, but not what the outputs are. */
+static bool same_task(const kp_look *first, const kp_look *second, bool resized)
+{
+    const kp_graph *a = first->graph, *b = second->graph;
+    if (a->n_outputs != b->n_outputs) return false;
+    for (uint32_t i = 0; i < a->n_outputs; i++) {
+        kp_shape x = a->tensors[a->outputs[i]].shape, y = b->tensors[b->outputs[i]].shape;
+        if (x.rank != y.rank || (!resized && !kp_shape_equal(x, y))) return false;
+    }
     return true;
 }
 
-static void try_dtype(remedying *r)
+/* Runs the changes together. false if they do not run: only running out of memory is a failure. */
+static bool run(kp_remedying *r, const kp_change *const *changes, uint32_t n, kp_look *ret)
 {
     kp_explaining *e = r->e;
-    const kp_gpu_kind *kind = e->look.device.kind;
-    bool has16 = kind->fp16_flops_per_s > kind->fp32_flops_per_s ||
-                 kind->bf16_flops_per_s > kind->fp32_flops_per_s;
-    if (!computes(e->look.graph, KP_FLOAT32) || !has16) return;
-    kp_options o = *e->request->options;
-    bool bf16 = !isnan(kind->bf16_flops_per_s);
-    o.dtype_policy = bf16 ? "mixed_bfloat16" : "mixed_float16";
-    try_options(r, "KP011", &o, false,
-                bf16 ? "--dtype-policy mixed_bfloat16" : "--dtype-policy mixed_float16",
-                "activations take 2 bytes instead of 4; weights and slots stay float32", FLAG,
-                "high");
+    kp_options options = *e->request->options;
+    kp_edited edited[STEPS_MAX];
+    const char *change, *message;
+    uint32_t n_edited = 0;
+    bool reads = false, resized = false, ok = true;
+    kp_err err = {0};
+    for (uint32_t i = 0; i < n && ok; i++) {
+        const kp_change *c = changes[i];
+        set_options(c, &options);
+        reads |= edits(c) || c->knobs & (KP_KNOB_DTYPE | KP_KNOB_LENGTH);
+        resized |= (c->knobs & KP_KNOB_LENGTH) != 0;
+        if (edits(c))
+            ok = kp_explain_edit(e, c->edit, c->layer, &edited[n_edited], &change, &message, NULL);
+        n_edited += ok && edits(c);
+    }
+    kp_status status = KP_OK;
+    if (ok)
+        status = kp_look_at(e, e->json, reads ? NULL : e->look.graph, &options, true, ret, &err);
+    while (n_edited > 0) kp_explain_unedit(&edited[--n_edited]);
+    if (status == KP_NOMEM) r->status = kp_nomem(e->err);
+    return ok && status == KP_OK && (!reads || same_task(&e->look, ret, resized));
 }
 
-static void try_batch(remedying *r)
+static kp_verdict_fit fit_of(const kp_look *look)
+{
+    return kp_memory_fit(&look->memory, look->device.usable_bytes);
+}
+
+/* ---- keeping what saves ---- */
+
+static bool keep(kp_remedying *r, const kp_change *change, const kp_look *second)
+{
+    uint64_t after = kp_categories_sum(&second->memory.peak), host = kp_host_sum(&second->host);
+    uint64_t saves = r->peak > after ? r->peak - after : 0;
+    bool for_host = (change->knobs & (KP_KNOB_DATA | KP_KNOB_LABELS)) != 0;
+    uint64_t host_saves = for_host && r->host > host ? r->host - host : 0;
+    if (after > r->peak || (!saves && !host_saves)) return false;
+    if (!KP_GROW(r->e->arena, r->list, r->n, r->cap)) {
+        r->status = kp_nomem(r->e->err);
+        return false;
+    }
+    const kp_graph *g = r->e->look.graph;
+    const kp_strategy *s = &second->strategy;
+    r->list[r->n++] = (candidate){*change,
+                                  {.rule = change->rule,
+                                   .layer = edits(change) ? g->layers[change->layer].path : NULL,
+                                   .change = change->text,
+                                   .message = change->message,
+                                   .code = change->code,
+                                   .saves_bytes = saves,
+                                   .peak_after_bytes = after,
+                                   .fits_after = fit_of(second) == KP_FIT_FITS,
+                                   .verdict_after = fit_of(second),
+                                   .host_saves_bytes = host_saves,
+                                   .host_after_bytes = host,
+                                   .gpus_after = s->dp * s->tp * s->pp,
+                                   .confidence = change->confidence}};
+    return true;
+}
+
+/* The look's memory is given back before the candidate is kept, so that the list can grow. */
+kp_verdict_fit kp_try(kp_remedying *r, const kp_change *change)
 {
     kp_explaining *e = r->e;
-    uint64_t batch = e->look.training.batch, dp = e->look.strategy.dp;
-    if (e->look.graph->fixed_batch) return;
-    kp_options o = *e->request->options;
-    if (batch % (4 * dp) == 0) {
-        uint32_t accum = 4 * e->look.training.grad_accum;
-        o.batch = batch / 4;
-        o.grad_accum = accum;
-        try_options(r, "KP004", &o, true,
-                    kp_arena_fmt(e->arena, "--batch %llu --grad-accum %u",
-                                 (unsigned long long)o.batch, accum),
-                    "the same effective batch in four parts, for one gradient accumulator a weight",
-                    BATCH, "high");
-        o = *e->request->options;
+    kp_look second;
+    kp_change made = *change;
+    kp_edited edited;
+    if (r->status != KP_OK) return KP_FIT_COUNT;
+    if (edits(change)) {
+        if (!kp_explain_edit(e, change->edit, change->layer, &edited, &made.text, &made.message,
+                             &made.code))
+            return KP_FIT_COUNT;
+        kp_explain_unedit(&edited);
     }
-    for (uint64_t b = batch / 2; b >= dp && b % dp == 0; b /= 2) {
-        o.batch = b;
-        const char *change = kp_arena_fmt(e->arena, "--batch %llu", (unsigned long long)b);
-        uint32_t before = r->n;
-        bool fits = try_options(r, "KP004", &o, true, change,
-                                "a smaller batch: activations shrink with it", BATCH * 2, "high");
-        /* Only the largest that fits, or the first half where it fits anyway or never. */
-        bool fitted = kp_memory_fit(&e->look.memory, e->look.device.usable_bytes) == KP_FIT_FITS;
-        if (fits || fitted) break;
-        if (b / 2 >= dp && b / 2 % dp == 0 && r->n > before) r->n = before;
+    if (!made.text || !made.message) {
+        r->status = kp_nomem(e->err);
+        return KP_FIT_COUNT;
     }
-}
-
-static void try_labels(remedying *r)
-{
-    const kp_training *t = &r->e->look.training;
-    if (t->loss != KP_LOSS_CATEGORICAL || !t->labels_onehot) return;
-    kp_options o = *r->e->request->options;
-    o.loss = "sparse_categorical_crossentropy";
-    bool said = o.labels != KP_LABELS_AUTO;
-    if (said) o.labels = KP_LABELS_SPARSE;
-    try_options(r, "KP010", &o, true,
-                said ? "--loss sparse_categorical_crossentropy --labels sparse"
-                     : "--loss sparse_categorical_crossentropy",
-                "labels as integers instead of one-hot vectors", FLAG, "high");
-}
-
-static void try_optimizer(remedying *r)
-{
-    const kp_training *t = &r->e->look.training;
-    kp_weight one = {.shape = {.rank = 1, .dim = {16}}};
-    if (kp_optimizer_slot_elems(t, &one) < 32) return;
-    kp_options o = *r->e->request->options;
-    o.optimizer = "sgd_momentum";
-    try_options(r, "KP012", &o, true, "--optimizer sgd_momentum",
-                "one slot a weight instead of two or more; another training", TRAIN, "high");
-}
-
-static void try_recompute(remedying *r)
-{
-    if (r->e->look.strategy.recompute != KP_RECOMPUTE_NONE) return;
-    kp_options o = *r->e->request->options;
-    o.recompute = KP_RECOMPUTE_FULL;
-    try_options(r, "KP006", &o, true, "--recompute full",
-                "only what crosses between segments is kept, the rest computed again: about a "
-                "third more work",
-                RERUN, "medium");
-}
-
-/* The next step from a strategy given by hand. */
-static void try_strategy(remedying *r)
-{
-    kp_explaining *e = r->e;
-    const kp_strategy *s = &e->look.strategy;
-    if (!e->look.divided) return;
-    kp_options o = *e->request->options;
-    if (s->dp > 1 && s->zero < 3) {
-        o.zero = 3;
-        try_options(r, "KP015", &o, true, "--zero 3",
-                    "the data-parallel ranks divide weights, gradients and slots between them",
-                    LAYOUT, "medium");
-        o.zero = e->request->options->zero;
-    }
-    if (s->micro_batch % 2) return;
-    o.micro_batch = s->micro_batch / 2;
-    try_options(r, "KP004", &o, true, kp_arena_fmt(e->arena, "--micro-batch %u", o.micro_batch),
-                "smaller micro-batches: what is kept for each shrinks", FLAG, "high");
-}
-
-/* More GPUs: batch and states divided, or every layer. */
-static void try_more_gpus(remedying *r)
-{
-    kp_explaining *e = r->e;
-    if (e->look.divided) return;
-    kp_options o = *e->request->options;
-    uint64_t batch = e->look.training.batch;
-    o.dp = batch % 8 == 0 ? 8 : batch % 4 == 0 ? 4 : batch % 2 == 0 ? 2 : 1;
-    const char *dp = kp_arena_fmt(e->arena, "--dp %u", o.dp);
-    const char *shards = kp_arena_fmt(e->arena, "--dp %u --zero 3", o.dp);
-    if (o.dp > 1) {
-        try_options(r, "KP013", &o, true, dp,
-                    "more GPUs divide the batch; weights, gradients and slots stay whole on each",
-                    LAYOUT, "high");
-        o.zero = 3;
-        try_options(r, "KP015", &o, true, shards,
-                    "more GPUs divide the batch and, between them, weights, gradients and slots",
-                    LAYOUT * 1.5, "medium");
-    }
-    o = *e->request->options;
-    for (o.tp = 8; o.tp > 1; o.tp /= 2) {
-        uint32_t before = r->n;
-        try_options(r, "KP016", &o, true, kp_arena_fmt(e->arena, "--tp %u", o.tp),
-                    "more GPUs divide the layers' weights and outputs", LAYOUT * 1.5, "medium");
-        if (r->n > before) break;
-    }
-}
-
-/* ---- edits ---- */
-
-/* Edits by the rule of a culprit. */
-static const struct {
-    const char *rule, *as;
-    kp_edit edit;
-} edits[] = {
-    {"KP001", "KP001", KP_EDIT_POOL_FLATTEN}, {"KP002", "KP002", KP_EDIT_HALVE_UNITS},
-    {"KP003", "KP003", KP_EDIT_STRIDE},       {"KP007", "KP007", KP_EDIT_SHORTEN},
-    {"KP012", "KP002", KP_EDIT_HALVE_UNITS},
-};
-
-/* The largest culprit of each rule; an output's width is the task's, not ours to halve. */
-static void try_edits(remedying *r)
-{
-    kp_explaining *e = r->e;
-    const kp_graph *g = e->look.graph;
-    for (size_t i = 0; i < KP_LEN(edits); i++)
-        for (uint32_t c = 0; c < e->out->n_culprits; c++) {
-            const kp_explain_culprit *culprit = &e->out->culprits[c];
-            bool output = false;
-            for (uint32_t k = 0; k < g->n_outputs && culprit->layer; k++)
-                output |= g->layers[g->tensors[g->outputs[k]].layer].path == culprit->layer;
-            if (!culprit->layer || strcmp(culprit->rule, edits[i].rule)) continue;
-            if (output && edits[i].edit == KP_EDIT_HALVE_UNITS) continue;
-            uint32_t before = r->n;
-            try_edit(r, edits[i].as, edits[i].edit, culprit->layer);
-            if (r->n > before) break;
-        }
+    const kp_change *one = &made;
+    kp_arena_mark mark = kp_arena_tell(e->arena);
+    bool runs = run(r, &one, 1, &second);
+    kp_arena_rewind(e->arena, mark);
+    return runs && keep(r, &made, &second) ? fit_of(&second) : KP_FIT_COUNT;
 }
 
 /* ---- order ---- */
 
+/* What is saved on a host counts a little: it has more memory than a card, and no one knows how
+ * much. */
 static double gain(const candidate *c)
 {
-    return (double)c->remedy.saves_bytes / c->weight;
+    const kp_explain_remedy *m = &c->remedy;
+    double saved = m->saves_bytes ? (double)m->saves_bytes : (double)m->host_saves_bytes * 1e-6;
+    return saved / c->change.weight;
 }
 
 static int by_gain(const void *x, const void *y)
@@ -275,26 +196,72 @@ static int by_gain(const void *x, const void *y)
     return strcmp(a->remedy.change, b->remedy.change);
 }
 
+/* ---- one on top of the other ---- */
+
+typedef struct stack {
+    const kp_change *changes[STEPS_MAX];
+    kp_explain_step steps[STEPS_MAX];
+    uint32_t n;
+    unsigned knobs;
+    uint64_t peak;
+    kp_verdict_fit fit;
+} stack;
+
+static void put_on(kp_remedying *r, stack *s, const candidate *c)
+{
+    kp_look look;
+    unsigned own = c->change.knobs & ~(unsigned)KP_KNOB_EDIT;
+    if (s->knobs & own || s->n == STEPS_MAX || s->fit == KP_FIT_FITS || !c->remedy.saves_bytes)
+        return;
+    s->changes[s->n] = &c->change;
+    uint64_t peak = c->remedy.peak_after_bytes;
+    kp_verdict_fit fit = c->remedy.verdict_after;
+    if (s->n) {
+        kp_arena_mark mark = kp_arena_tell(r->e->arena);
+        bool runs = run(r, s->changes, s->n + 1, &look);
+        kp_arena_rewind(r->e->arena, mark);
+        if (!runs) return;
+        peak = kp_categories_sum(&look.memory.peak);
+        fit = fit_of(&look);
+    }
+    if (peak + peak / 50 >= s->peak && fit != KP_FIT_FITS) return; /* not worth the trouble */
+    s->steps[s->n++] = (kp_explain_step){c->remedy.rule, c->remedy.change, peak, fit};
+    s->knobs |= own;
+    s->peak = peak;
+    s->fit = fit;
+}
+
+/* On the same GPUs first; with more of them where that is not enough. */
+static kp_status fill_together(kp_remedying *r)
+{
+    kp_explaining *e = r->e;
+    stack s = {.peak = r->peak, .fit = fit_of(&e->look)};
+    for (int more = 0; more < 2; more++)
+        for (uint32_t i = 0; i < r->n && s.fit != KP_FIT_FITS; i++)
+            if ((r->list[i].change.knobs & KP_KNOB_RANKS ? 1 : 0) == more)
+                put_on(r, &s, &r->list[i]);
+    e->out->together = KP_NEW(e->arena, kp_explain_step, STEPS_MAX);
+    if (!e->out->together) return kp_nomem(e->err);
+    memcpy(e->out->together, s.steps, sizeof(s.steps));
+    e->out->n_together = s.n;
+    return r->status;
+}
+
 kp_status kp_explain_remedies(kp_explaining *e)
 {
-    remedying *r = KP_NEW(e->arena, remedying, 1);
+    kp_remedying *r = KP_NEW(e->arena, kp_remedying, 1);
     if (!r) return kp_nomem(e->err);
     r->e = e;
     r->peak = kp_categories_sum(&e->look.memory.peak);
-    try_dtype(r);
-    try_batch(r);
-    try_labels(r);
-    try_recompute(r);
-    try_optimizer(r);
-    try_strategy(r);
-    try_more_gpus(r);
-    try_edits(r);
+    r->host = kp_host_sum(&e->look.host);
+    for (size_t i = 0; i < kp_n_rules && r->status == KP_OK; i++)
+        if (kp_rules[i].changes) kp_rules[i].changes(r);
     if (r->status != KP_OK) return r->status;
-    qsort(r->list, r->n, sizeof(*r->list), by_gain);
+    if (r->n) qsort(r->list, r->n, sizeof(*r->list), by_gain);
     uint32_t n = r->n < REMEDIES_MAX ? r->n : REMEDIES_MAX;
     e->out->remedies = KP_NEW(e->arena, kp_explain_remedy, n);
     if (!e->out->remedies) return kp_nomem(e->err);
     for (uint32_t i = 0; i < n; i++) e->out->remedies[i] = r->list[i].remedy;
     e->out->n_remedies = n;
-    return KP_OK;
+    return fill_together(r);
 }

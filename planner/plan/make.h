@@ -13,7 +13,7 @@
 typedef struct kp_plan_request {
     const char *bytes; /* the model file */
     size_t len;
-    const char *name;  /* for messages, and the model's name if the file has none */
+    const char *name; /* for messages, and the model's name if the file has none */
     const kp_options *options;
     const kp_nodes *nodes;
     uint32_t want_nodes, gpus_per_node; /* UINT32_MAX: all */

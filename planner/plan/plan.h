@@ -18,8 +18,8 @@ kp_status kp_plan_check(const kp_plan *plan, kp_err *err);
 /* "pl_" + 16 hex digits of the SHA-256 of the plan's content (its JSON with id, created, lease,
  * verification and search.seconds left out), and of request_id where not NULL. *ret lives in
  * `arena`. KP_NOMEM, or what kp_schema_print says. */
-kp_status kp_plan_id(const kp_plan *plan, const char *request_id, kp_arena *arena,
-                     const char **ret, kp_err *err);
+kp_status kp_plan_id(const kp_plan *plan, const char *request_id, kp_arena *arena, const char **ret,
+                     kp_err *err);
 
 /* The one line that `kplan submit` prints, without a newline. Scripts cut it: its words never
  * change with the numbers; a plan without a lease ends with its verdict. */

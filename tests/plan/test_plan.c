@@ -25,8 +25,13 @@ static const char *const layer_names[] = {"dense", "dense_1", "norm", "head"};
 static void fill_parts(fixture *f)
 {
     for (uint32_t i = 0; i < 2; i++)
-        f->stages[i] = (kp_plan_stage){.first_layer = layer_names[2 * i], .last_layer = layer_names[2 * i + 1],
-                                       .layers = 2, .tp = 2, .dp = 2, .zero = 1, .seconds = .1,
+        f->stages[i] = (kp_plan_stage){.first_layer = layer_names[2 * i],
+                                       .last_layer = layer_names[2 * i + 1],
+                                       .layers = 2,
+                                       .tp = 2,
+                                       .dp = 2,
+                                       .zero = 1,
+                                       .seconds = .1,
                                        .peak_bytes = 30 * MIB};
     for (uint32_t i = 0; i < 4; i++) f->cuts[i] = (kp_plan_cut){.layer = layer_names[i]};
     f->cuts[0].cut = KP_CUT_COLUMN;
@@ -37,16 +42,26 @@ static void fill_parts(fixture *f)
     f->cuts[0].n_weights = 1;
     for (uint32_t i = 0; i < 8; i++) {
         snprintf(f->uuids[i], sizeof(f->uuids[i]), "GPU-%u", i);
-        f->ranks[i] = (kp_plan_rank){.rank = i, .node = i < 4 ? "node0" : "node1", .gpu = f->uuids[i],
-                                     .gpu_index = i % 4, .stage = i / 4, .dp_rank = i / 2 % 2,
-                                     .tp_rank = i % 2, .peak_bytes = 30 * MIB, .usable_bytes = 40 * MIB};
+        f->ranks[i] = (kp_plan_rank){.rank = i,
+                                     .node = i < 4 ? "node0" : "node1",
+                                     .gpu = f->uuids[i],
+                                     .gpu_index = i % 4,
+                                     .stage = i / 4,
+                                     .dp_rank = i / 2 % 2,
+                                     .tp_rank = i % 2,
+                                     .peak_bytes = 30 * MIB,
+                                     .usable_bytes = 40 * MIB};
         f->ranks[i].memory.bytes[KP_CAT_WEIGHTS] = 10 * MIB;
         f->ranks[i].memory.bytes[KP_CAT_ACTIVATIONS] = 20 * MIB;
     }
     f->check_ranks[0] = 0;
     f->check_ranks[1] = 1;
-    f->checks[0] = (kp_check_spec){.layer = "dense", .op = KP_OP_MATMUL, .cut = KP_CUT_COLUMN,
-                                   .ranks = f->check_ranks, .n_ranks = 2, .weight_bytes = 5};
+    f->checks[0] = (kp_check_spec){.layer = "dense",
+                                   .op = KP_OP_MATMUL,
+                                   .cut = KP_CUT_COLUMN,
+                                   .ranks = f->check_ranks,
+                                   .n_ranks = 2,
+                                   .weight_bytes = 5};
 }
 
 static kp_plan *make(fixture *f)
@@ -60,13 +75,26 @@ static kp_plan *make(fixture *f)
     p->cluster = (kp_plan_cluster){.revision = 3, .nodes = 2, .gpus = 8, .simulated = true};
     p->target = KP_TARGET_ANY;
     p->batch = 16;
-    p->strategy = (kp_strategy){.dp = 2, .tp = 2, .pp = 2, .zero = 1, .micro_batch = 2, .micro_batches = 4,
-                                .schedule = KP_SCHEDULE_1F1B, .interleave = 1, .recompute = KP_RECOMPUTE_NONE};
+    p->strategy = (kp_strategy){.dp = 2,
+                                .tp = 2,
+                                .pp = 2,
+                                .zero = 1,
+                                .micro_batch = 2,
+                                .micro_batches = 4,
+                                .schedule = KP_SCHEDULE_1F1B,
+                                .interleave = 1,
+                                .recompute = KP_RECOMPUTE_NONE};
     p->stages = f->stages, p->n_stages = 2;
     p->cuts = f->cuts, p->n_cuts = 4;
     p->ranks = f->ranks, p->n_ranks = 8;
-    p->step = (kp_plan_step){.seconds = .412, .low_s = .4, .high_s = .5, .compute_s = .4, .bubble_s = .012,
-                             .tokens_per_s = NAN, .samples_per_s = 16 / .412, .mfu = .25};
+    p->step = (kp_plan_step){.seconds = .412,
+                             .low_s = .4,
+                             .high_s = .5,
+                             .compute_s = .4,
+                             .bubble_s = .012,
+                             .tokens_per_s = NAN,
+                             .samples_per_s = 16 / .412,
+                             .mfu = .25};
     p->bound = (kp_plan_bound){.lower_s = .4, .gap = .412 / .4 - 1, .proof = "no stage does less"};
     p->search = (kp_plan_search){.seconds = NAN, .candidates = 12, .complete = true};
     p->checks_todo = f->checks, p->n_checks_todo = 1;
@@ -77,7 +105,10 @@ static kp_plan *make(fixture *f)
 
 /* Each breaks one thing. */
 #define BREAK(name, change)                                                                        \
-    static void break_##name(fixture *f) { change; }
+    static void break_##name(fixture *f)                                                           \
+    {                                                                                              \
+        change;                                                                                    \
+    }
 BREAK(degrees, f->plan.strategy.dp = 3)
 BREAK(degree_0, f->plan.strategy.tp = 0)
 BREAK(zero, f->plan.strategy.zero = 4)
@@ -97,7 +128,8 @@ BREAK(cut_row, f->cuts[1].cut = KP_CUT_ROW)
 BREAK(cut_batch, f->cuts[1].cut = KP_CUT_BATCH)
 BREAK(cut_collective, f->cuts[0].collective_backward = KP_COLL_ALL_GATHER)
 BREAK(cut_none, f->cuts[2].collective_forward = KP_COLL_ALL_REDUCE)
-BREAK(cut_heads, (f->cuts[0].cut = KP_CUT_HEADS, f->cuts[0].collective_backward = KP_COLL_ALL_GATHER))
+BREAK(cut_heads,
+      (f->cuts[0].cut = KP_CUT_HEADS, f->cuts[0].collective_backward = KP_COLL_ALL_GATHER))
 BREAK(cut_axis, f->axes[0] = KP_RANK_MAX)
 BREAK(rank_order, (f->ranks[1].rank = 2, f->ranks[2].rank = 1))
 BREAK(rank_tp, f->ranks[1].tp_rank = 0)
@@ -128,24 +160,50 @@ static const struct {
     const char *says;
     void (*apply)(fixture *f);
 } mutations[] = {
-    {"dp x tp x pp is 12", break_degrees}, {"tp is 0", break_degree_0}, {"zero is 4", break_zero},
-    {"schedule is 0", break_schedule}, {"recompute is 0", break_recompute}, {"stages is 1", break_stage_count},
-    {"GPUs of the cluster is 7", break_cluster}, {"has 0 layers", break_stage_empty},
-    {"stage 1 does not hold", break_stage_layers}, {"stage 1 does not hold", break_stage_name},
-    {"other degrees", break_stage_degree}, {"no finite time", break_stage_time},
-    {"stage 1's peak", break_stage_peak}, {"have 3 layers of 4", break_stage_missing},
-    {"layer 'norm' is there twice", break_layer_twice}, {"'dense_1' has a cut without a row", break_cut_row},
-    {"'dense_1' has a cut without a row", break_cut_batch}, {"'dense' has a cut without a row", break_cut_collective},
-    {"'dense' has a cut without a row", break_cut_heads}, {"not cut and has a collective", break_cut_none}, {"divided on axis 8", break_cut_axis},
-    {"stands in place 1", break_rank_order}, {"rank 1 is stage 0", break_rank_tp},
-    {"rank 2 is stage 0", break_rank_dp}, {"rank 7 is stage 0", break_rank_stage},
-    {"GPU 'GPU-0' has two ranks", break_gpu_twice}, {"'node0/gpu0' has two ranks", break_place_twice},
-    {"rank 4 has no GPU", break_gpu_missing}, {"categories sum", break_sum}, {"rank 6 needs", break_limit},
-    {"the batch 17", break_batch}, {"parts sum", break_parts}, {"a part of the step", break_negative},
-    {"not between", break_interval}, {"exactly one", break_rates}, {"the lower bound is", break_lower},
-    {"the gap is", break_gap}, {"no proof", break_proof}, {"check 0 has no row", break_check_row},
-    {"names rank 8", break_check_rank}, {"names rank 0", break_check_ranks_order},
-    {"has no rank", break_check_nobody}, {"cover 9 B", break_check_weights}, {"are covered", break_covered},
+    {"dp x tp x pp is 12", break_degrees},
+    {"tp is 0", break_degree_0},
+    {"zero is 4", break_zero},
+    {"schedule is 0", break_schedule},
+    {"recompute is 0", break_recompute},
+    {"stages is 1", break_stage_count},
+    {"GPUs of the cluster is 7", break_cluster},
+    {"has 0 layers", break_stage_empty},
+    {"stage 1 does not hold", break_stage_layers},
+    {"stage 1 does not hold", break_stage_name},
+    {"other degrees", break_stage_degree},
+    {"no finite time", break_stage_time},
+    {"stage 1's peak", break_stage_peak},
+    {"have 3 layers of 4", break_stage_missing},
+    {"layer 'norm' is there twice", break_layer_twice},
+    {"'dense_1' has a cut without a row", break_cut_row},
+    {"'dense_1' has a cut without a row", break_cut_batch},
+    {"'dense' has a cut without a row", break_cut_collective},
+    {"'dense' has a cut without a row", break_cut_heads},
+    {"not cut and has a collective", break_cut_none},
+    {"divided on axis 8", break_cut_axis},
+    {"stands in place 1", break_rank_order},
+    {"rank 1 is stage 0", break_rank_tp},
+    {"rank 2 is stage 0", break_rank_dp},
+    {"rank 7 is stage 0", break_rank_stage},
+    {"GPU 'GPU-0' has two ranks", break_gpu_twice},
+    {"'node0/gpu0' has two ranks", break_place_twice},
+    {"rank 4 has no GPU", break_gpu_missing},
+    {"categories sum", break_sum},
+    {"rank 6 needs", break_limit},
+    {"the batch 17", break_batch},
+    {"parts sum", break_parts},
+    {"a part of the step", break_negative},
+    {"not between", break_interval},
+    {"exactly one", break_rates},
+    {"the lower bound is", break_lower},
+    {"the gap is", break_gap},
+    {"no proof", break_proof},
+    {"check 0 has no row", break_check_row},
+    {"names rank 8", break_check_rank},
+    {"names rank 0", break_check_ranks_order},
+    {"has no rank", break_check_nobody},
+    {"cover 9 B", break_check_weights},
+    {"are covered", break_covered},
     {"nothing was covered", break_covered_none},
 };
 
@@ -158,8 +216,10 @@ Test(plan, check_finds_every_broken_invariant)
         make(&f);
         mutations[i].apply(&f);
         err = (kp_err){0};
-        cr_expect_eq(kp_plan_check(&f.plan, &err), KP_INTERNAL, "row %zu: %s", i, mutations[i].says);
-        cr_expect(strstr(err.msg, mutations[i].says), "row %zu: '%s' lacks '%s'", i, err.msg, mutations[i].says);
+        cr_expect_eq(kp_plan_check(&f.plan, &err), KP_INTERNAL, "row %zu: %s", i,
+                     mutations[i].says);
+        cr_expect(strstr(err.msg, mutations[i].says), "row %zu: '%s' lacks '%s'", i, err.msg,
+                  mutations[i].says);
     }
 }
 
@@ -232,17 +292,19 @@ Test(plan, line)
     kp_buf_init(&out, 0);
     make(&f);
     kp_plan_line(&f.plan, &out);
-    cr_expect_str_eq(kp_buf_text(&out), "Plan pl_0123456789abcdef ready: 2 nodes x 4 GPUs, dp=2 tp=2 pp=2, "
-                                        "peak 0.0/0.0 GiB on rank 0, step 0.412 s (gap 3.0 %), not verified");
+    cr_expect_str_eq(kp_buf_text(&out),
+                     "Plan pl_0123456789abcdef ready: 2 nodes x 4 GPUs, dp=2 tp=2 pp=2, "
+                     "peak 0.0/0.0 GiB on rank 0, step 0.412 s (gap 3.0 %), not verified");
     set_state(&f);
     f.ranks[5].peak_bytes = 57 * 1024 * MIB;
     f.ranks[5].usable_bytes = (uint64_t)(79.1 * 1024) * MIB;
     f.ranks[7].node = "node2";
     kp_buf_clear(&out);
     kp_plan_line(&f.plan, &out);
-    cr_expect_str_eq(kp_buf_text(&out), "Plan pl_other ready: 3 nodes, 8 GPUs, dp=2 tp=2 pp=2, "
-                                        "peak 0.0/0.0 GiB on rank 0, step 0.412 s (gap 3.0 %), "
-                                        "verified 96 % of weights, lease ls_7F until 2026-11-22T20:04:11Z");
+    cr_expect_str_eq(kp_buf_text(&out),
+                     "Plan pl_other ready: 3 nodes, 8 GPUs, dp=2 tp=2 pp=2, "
+                     "peak 0.0/0.0 GiB on rank 0, step 0.412 s (gap 3.0 %), "
+                     "verified 96 % of weights, lease ls_7F until 2026-11-22T20:04:11Z");
     f.ranks[5].peak_bytes = 70 * 1024 * MIB;
     kp_buf_clear(&out);
     kp_plan_line(&f.plan, &out);
@@ -254,10 +316,18 @@ Test(plan, line)
 Test(plan, print)
 {
     static const char *const wants[] = {
-        "'small' on 2 nodes x 4 GPUs (simulated), for any", "batch 16 = 2 x 4 micro-batches of 2",
-        "schedule 1f1b", "step       0.412 s (0.400 s to 0.500 s), 38.83 samples/s", "compute",
-        "97.1 %", "gap 3.0 %; no stage does less", "30.0 MiB of 40.0 MiB usable", "weights",
-        "dense - dense_1", "1 of 4 layers are divided over 2 ranks", "column         dense, all_reduce backward",
+        "'small' on 2 nodes x 4 GPUs (simulated), for any",
+        "batch 16 = 2 x 4 micro-batches of 2",
+        "schedule 1f1b",
+        "step       0.412 s (0.400 s to 0.500 s), 38.83 samples/s",
+        "compute",
+        "97.1 %",
+        "gap 3.0 %; no stage does less",
+        "30.0 MiB of 40.0 MiB usable",
+        "weights",
+        "dense - dense_1",
+        "1 of 4 layers are divided over 2 ranks",
+        "column         dense, all_reduce backward",
         "not verified",
     };
     fixture f;
@@ -265,6 +335,7 @@ Test(plan, print)
     kp_buf_init(&out, 0);
     kp_plan_print(make(&f), &out);
     for (size_t i = 0; i < KP_LEN(wants); i++)
-        cr_expect(strstr(kp_buf_text(&out), wants[i]), "'%s' is not in:\n%s", wants[i], kp_buf_text(&out));
+        cr_expect(strstr(kp_buf_text(&out), wants[i]), "'%s' is not in:\n%s", wants[i],
+                  kp_buf_text(&out));
     kp_buf_release(&out);
 }

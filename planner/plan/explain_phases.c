@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * planner/plan/explain_phases.c — every phase of a training: device of a rank, host of a node.
+ *
+ * The step's own phases come from the replay. The first step is one without what only appears in
+ * it; loading, evaluation, saving and resuming differ in what else is there. What a framework's
+ * own policy decides (which checkpoint, which launcher) is a note beside the phase. */
+#include "planner/plan/explain_parts.h"
+#include "planner/estimate/profile.h"
+#include <inttypes.h>
+#include <jansson.h>
+
+enum { NODE_GPUS = 8 }; /* GPUs of a node where no cluster says it */
+
+/* ---- the host ---- */
+
+static uint64_t ranks_of(const kp_strategy *s)
+{
+    return (uint64_t)s->dp * s->tp * s->pp;
+}
+
+/* JAX and TensorFlow drive a node's GPUs from one process; torch has a process a GPU. */
+static uint32_t processes_of(const kp_look *look)
+{
+    kp_framework fw = look->training.framework;
+    bool one = fw == KP_FW_KERAS_JAX || fw == KP_FW_KERAS_TF || fw == KP_FW_KERAS_TF_GRAPH;
+    uint64_t ranks = ranks_of(&look->strategy);
+    return one ? 1 : (uint32_t)(ranks < NODE_GPUS ? ranks : NODE_GPUS);
+}
+
+static uint64_t whole_weights(const kp_graph *g)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < g->n_weights; i++)
+        sum = kp_add_u64(sum, kp_mul_u64(kp_shape_elems(g->weights[i].shape, 1),
+                                         kp_dtype_bytes(g->weights[i].dtype)));
+    return sum;
+}
+
+static uint64_t label_bytes(const kp_tape *tape)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < tape->n_buffers; i++)
+        if (tape->buffers[i].category == KP_CAT_INPUTS && !strcmp(tape->buffers[i].what, "labels"))
+            sum = kp_add_u64(sum, tape->buffers[i].bytes);
+    return sum;
+}
+
+/* Megatron's ranks make their own part only; elsewhere each process reads the whole model. */
+kp_host kp_host_of(const kp_look *look)
+{
+    const kp_memory *m = &look->memory;
+    uint32_t n = processes_of(look), micro = look->strategy.micro_batch;
+    bool parts = look->training.framework == KP_FW_MEGATRON;
+    uint64_t batch = label_bytes(&look->tape), samples = 3ull * micro;
+    if (look->training.data == KP_DATA_RAM) samples = look->training.samples;
+    kp_host h = {.processes = n};
+    h.runtime = kp_mul_u64(m->host_runtime_bytes, n);
+    h.weights = kp_mul_u64(parts ? m->host_weights_bytes : whole_weights(look->graph), n);
+    h.labels = kp_mul_u64(kp_mul_u64(batch / micro, samples), n);
+    uint64_t data = kp_mul_u64(m->host_data_bytes, n);
+    h.labels = kp_min_u64(h.labels, data);
+    h.inputs = data - h.labels;
+    return h;
+}
+
+uint64_t kp_host_sum(const kp_host *h)
+{
+    return kp_add_u64(kp_add_u64(h->runtime, h->weights), kp_add_u64(h->inputs, h->labels));
+}
+
+static kp_status fill_host(kp_explaining *e)
+{
+    const kp_host *h = &e->look.host;
+    const kp_host_part all[] = {{"runtime", h->runtime},
+                                {"weights", h->weights},
+                                {"data", h->inputs},
+                                {"labels", h->labels}};
+    kp_host_part *parts = KP_NEW(e->arena, kp_host_part, KP_LEN(all));
+    if (!parts) return kp_nomem(e->err);
+    memcpy(parts, all, sizeof(all));
+    e->out->host = (kp_explain_host){kp_host_sum(h), parts, KP_LEN(all)};
+    return KP_OK;
+}
+
+/* ---- notes ---- */
+
+static bool divides_weights(const kp_strategy *s)
+{
+    return s->zero == 3 || s->tp > 1 || s->pp > 1;
+}
+
+/* Keras makes sharded variables in place from 3.13 on (keras#21755). */
+static bool loads_whole(const kp_explaining *e)
+{
+    const char *version = json_string_value(json_object_get(e->json, "keras_version"));
+    unsigned major = 0, minor = 0;
+    if (e->look.training.framework != KP_FW_KERAS_JAX || !version) return false;
+    return sscanf(version, "%u.%u", &major, &minor) == 2 && major == 3 && minor < 13;
+}
+
+static void note_load(const kp_explaining *e, kp_buf *out)
+{
+    const kp_strategy *s = &e->look.strategy;
+    uint32_t n = e->look.host.processes;
+    if (divides_weights(s) && loads_whole(e))
+        kp_buf_fmt(out,
+                   "KP019: Keras before 3.13 makes all weights on the first GPU before it "
+                   "divides them: %s there",
+                   kp_size_text(whole_weights(e->look.graph)).s);
+    if (n > 1)
+        kp_buf_fmt(out, "%sKP022: %u processes a node read the model each: %s of host memory",
+                   out->len ? "; " : "", n, kp_size_text(e->look.host.weights).s);
+    if (n > 1)
+        kp_buf_fmt(out,
+                   "; KP026: pin each rank to its GPU (torch.cuda.set_device), or %u contexts of "
+                   "%s gather on the first",
+                   n - 1, kp_size_text(kp_profile_of(e->look.training.framework)->runtime_bytes).s);
+}
+
+static bool slots_later(const kp_explaining *e)
+{
+    return e->look.training.framework >= KP_FW_KERAS_TORCH;
+}
+
+static void note_first(const kp_explaining *e, kp_buf *out)
+{
+    uint64_t slots = e->look.memory.peak.bytes[KP_CAT_OPTIMIZER];
+    if (slots && slots_later(e))
+        kp_buf_fmt(out, "%s of optimizer slots appear at its end", kp_size_text(slots).s);
+}
+
+static void note_step(const kp_explaining *e, kp_buf *out)
+{
+    const kp_options *o = e->request->options;
+    if (o->seq == UINT64_MAX && !o->n_dims) return;
+    kp_buf_str(out, "KP029: the length given is taken as the longest that occurs");
+}
+
+static void note_eval(const kp_explaining *e, kp_buf *out)
+{
+    const kp_graph *g = e->look.graph;
+    uint64_t samples = e->look.training.samples, bytes = 0;
+    kp_buf_fmt(out, "KP039: in batches of %" PRIu32 " too", e->look.strategy.micro_batch);
+    for (uint32_t i = 0; i < g->n_outputs; i++) {
+        const kp_tensor *y = &g->tensors[g->outputs[i]];
+        bytes =
+            kp_add_u64(bytes, kp_mul_u64(kp_shape_elems(y->shape, 1), kp_dtype_bytes(y->dtype)));
+    }
+    if (samples == UINT64_MAX) return;
+    kp_buf_fmt(out, "; KP021: predict() of all %" PRIu64 " samples keeps %s of outputs", samples,
+               kp_size_text(kp_mul_u64(bytes, samples)).s);
+}
+
+static void note_save(const kp_explaining *e, kp_buf *out)
+{
+    if (divides_weights(&e->look.strategy))
+        kp_buf_fmt(out,
+                   "KP020: a checkpoint in one piece gathers %s on the first rank, a sharded "
+                   "one nothing",
+                   kp_size_text(whole_weights(e->look.graph)).s);
+}
+
+static void note_resume(const kp_explaining *e, kp_buf *out)
+{
+    if (e->look.host.processes > 1)
+        kp_buf_fmt(out, "%u processes a node read weights and slots each", e->look.host.processes);
+}
+
+/* ---- the rows ---- */
+
+/* Slots, gradients and weights of this rank, from its layers. */
+static uint64_t slots_of(const kp_look *look)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < look->graph->n_layers; i++)
+        sum = kp_add_u64(sum, look->memory.layers[i].optimizer);
+    return sum;
+}
+
+static uint64_t first_step(const kp_explaining *e)
+{
+    const uint64_t *p = e->look.memory.phase_bytes;
+    uint64_t most = kp_max_u64(p[KP_PHASE_FORWARD], p[KP_PHASE_BACKWARD]);
+    uint64_t slots = slots_later(e) ? slots_of(&e->look) : 0;
+    return kp_max_u64(most > slots ? most - slots : 0, p[KP_PHASE_OPTIMIZER]);
+}
+
+/* The bounds of a phase lie as far from its bytes as those of the peak from its own. */
+static kp_verdict_fit verdict_of(const kp_look *look, uint64_t bytes)
+{
+    const kp_memory *m = &look->memory;
+    uint64_t peak = kp_categories_sum(&m->peak), usable = look->device.usable_bytes;
+    if (kp_add_u64(bytes, m->high_bytes - peak) <= usable) return KP_FIT_FITS;
+    return bytes > kp_add_u64(usable, peak - m->low_bytes) ? KP_FIT_NO : KP_FIT_TIGHT;
+}
+
+typedef struct phase_row {
+    const char *name;
+    kp_phase phase; /* whose bytes it has; KP_PHASE_COUNT: of the first step */
+    void (*note)(const kp_explaining *e, kp_buf *out);
+    bool weights, data, slots; /* on the host */
+} phase_row;
+
+static const phase_row phase_rows[] = {
+    {"load", KP_PHASE_LOAD, note_load, true, false, false},
+    {"first step", KP_PHASE_COUNT, note_first, false, true, false},
+    {"forward", KP_PHASE_FORWARD, note_step, false, true, false},
+    {"backward", KP_PHASE_BACKWARD, NULL, false, true, false},
+    {"optimizer", KP_PHASE_OPTIMIZER, NULL, false, true, false},
+    {"eval", KP_PHASE_EVAL, note_eval, false, true, false},
+    {"save", KP_PHASE_SAVE, note_save, true, true, false},
+    {"resume", KP_PHASE_LOAD, note_resume, true, false, true},
+};
+
+static uint64_t host_of(const kp_explaining *e, const phase_row *row)
+{
+    const kp_host *h = &e->look.host;
+    uint64_t sum = h->runtime;
+    if (row->weights) sum = kp_add_u64(sum, h->weights);
+    if (row->data) sum = kp_add_u64(sum, kp_add_u64(h->inputs, h->labels));
+    if (row->slots) sum = kp_add_u64(sum, kp_mul_u64(slots_of(&e->look), h->processes));
+    return sum;
+}
+
+static kp_status fill_phase(kp_explaining *e, const phase_row *row, kp_explain_phase *ret)
+{
+    const kp_memory *m = &e->look.memory;
+    kp_buf note;
+    kp_buf_init(&note, 1024);
+    if (row->note) row->note(e, &note);
+    bool bad = note.failed;
+    const char *text = note.len ? kp_arena_str(e->arena, kp_buf_text(&note)) : NULL;
+    bad |= note.len && !text;
+    kp_buf_release(&note);
+    if (bad) return kp_nomem(e->err);
+    uint64_t bytes = row->phase == KP_PHASE_COUNT ? first_step(e) : m->phase_bytes[row->phase];
+    /* Weights alone are loaded; a checkpoint brings the slots back. */
+    if (row->phase == KP_PHASE_LOAD && !row->slots && slots_later(e))
+        bytes -= kp_min_u64(bytes, slots_of(&e->look));
+    *ret = (kp_explain_phase){row->name, bytes, host_of(e, row), verdict_of(&e->look, bytes), text};
+    return KP_OK;
+}
+
+kp_status kp_explain_phases(kp_explaining *e)
+{
+    kp_explain_phase *phases = KP_NEW(e->arena, kp_explain_phase, KP_LEN(phase_rows));
+    if (!phases) return kp_nomem(e->err);
+    for (size_t i = 0; i < KP_LEN(phase_rows); i++)
+        KP_TRY(fill_phase(e, &phase_rows[i], &phases[i]));
+    e->out->phases = phases;
+    e->out->n_phases = KP_LEN(phase_rows);
+    return fill_host(e);
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * planner/plan/explain_print_why.c — who holds the bytes, why, and what helps, as text. */
+#include "planner/plan/explain_print.h"
+#include <inttypes.h>
+
+enum {
+    LAYERS_SHOWN = 8,
+    TENSORS_SHOWN = 5,
+    REMEDIES_SHOWN = 10,
+    REMEDIES_FITTING = 4,
+    NAME_WIDTH = 40
+};
+
+/* ---- layers ---- */
+
+static bool alike(const kp_explain_layer *a, const kp_explain_layer *b)
+{
+    return a->weights_bytes == b->weights_bytes && a->gradients_bytes == b->gradients_bytes &&
+           a->optimizer_bytes == b->optimizer_bytes &&
+           a->activations_bytes == b->activations_bytes && !strcmp(a->class_name, b->class_name);
+}
+
+static uint64_t sum(const kp_explain_layer *l)
+{
+    return l->weights_bytes + l->gradients_bytes + l->optimizer_bytes + l->activations_bytes;
+}
+
+/* How many layers from `first` on are like it, one behind the other. */
+static uint32_t row_of(const kp_explain *x, uint32_t first)
+{
+    uint32_t n = 1;
+    while (first + n < x->n_layers && alike(&x->layers[first], &x->layers[first + n])) n++;
+    return n;
+}
+
+static void print_layer(const kp_explain_layer *l, uint32_t n, int name, kp_buf *out)
+{
+    char title[64];
+    snprintf(title, sizeof(title), n > 1 ? "%.*s and %u alike" : "%.*s",
+             n > 1 ? NAME_WIDTH - 14 : NAME_WIDTH, l->name, n - 1);
+    kp_buf_fmt(out, "%-*s  %-20.20s %11s %11s %11s %11s %5.1f %%\n", name, title, l->class_name,
+               kp_size_text(kp_mul_u64(l->weights_bytes, n)).s,
+               kp_size_text(kp_mul_u64(l->gradients_bytes, n)).s,
+               kp_size_text(kp_mul_u64(l->optimizer_bytes, n)).s,
+               kp_size_text(kp_mul_u64(l->activations_bytes, n)).s, 100 * l->share * n);
+}
+
+/* The columns' zeros are noise: layers that hold nothing are counted only. */
+void kp_print_layers(const kp_explain *x, kp_buf *out)
+{
+    size_t name = 5;
+    uint32_t rows = 0, at = 0;
+    for (uint32_t i = 0; rows < LAYERS_SHOWN && i < x->n_layers && sum(&x->layers[i]); rows++) {
+        uint32_t n = row_of(x, i);
+        size_t len = strlen(x->layers[i].name) + (n > 1 ? 14 : 0);
+        if (len > name) name = len;
+        i += n;
+    }
+    if (name > NAME_WIDTH) name = NAME_WIDTH;
+    kp_buf_fmt(out, "\n%-*s  %-20s %11s %11s %11s %11s  share\n", (int)name, "Layer", "class",
+               "weights", "gradients", "optimizer", "kept");
+    for (uint32_t r = 0; r < rows; r++) {
+        uint32_t n = row_of(x, at);
+        print_layer(&x->layers[at], n, (int)name, out);
+        at += n;
+    }
+    double rest = 0;
+    for (uint32_t i = at; i < x->n_layers; i++) rest += x->layers[i].share;
+    if (at < x->n_layers && rest >= .0005)
+        kp_buf_fmt(out, "and %u more layers, %.1f %%\n", x->n_layers - at, 100 * rest);
+}
+
+void kp_print_tensors(const kp_explain *x, kp_buf *out)
+{
+    kp_buf_str(out, "\nLargest at the peak\n");
+    for (uint32_t i = 0; i < x->n_peak_tensors && i < TENSORS_SHOWN; i++) {
+        const kp_explain_tensor *t = &x->peak_tensors[i];
+        kp_buf_fmt(out, "  %11s  %s%s%s %s %s\n", kp_size_text(t->bytes).s,
+                   t->layer ? t->layer : "", t->layer ? ": " : "", t->what,
+                   kp_shape_text(t->shape, 1).s, t->dtype);
+    }
+}
+
+/* ---- reasons ---- */
+
+void kp_print_culprits(const kp_explain *x, unsigned width, kp_buf *out)
+{
+    kp_buf_str(out, "\nWhat makes it big\n");
+    for (uint32_t i = 0; i < x->n_culprits; i++) {
+        const kp_explain_culprit *c = &x->culprits[i];
+        kp_buf text;
+        kp_buf_init(&text, 8192);
+        kp_buf_fmt(&text, "%s%s%s", c->layer ? c->layer : "", c->layer ? ": " : "", c->message);
+        kp_buf_fmt(out, "  %s %11s  ", c->rule, c->bytes ? kp_size_text(c->all_bytes).s : "");
+        kp_print_wrapped(out, kp_buf_text(&text), 21, 21, width > 80 ? width : 80);
+        out->failed |= text.failed;
+        kp_buf_release(&text);
+    }
+}
+
+/* ---- remedies ---- */
+
+static void print_remedy(const kp_explain *x, const kp_explain_remedy *r, unsigned width,
+                         kp_buf *out)
+{
+    kp_buf_fmt(out, "  %s  %s: ", r->rule, r->change);
+    if (r->saves_bytes)
+        kp_buf_fmt(out, "saves %s, then %s, %s", kp_size_text(r->saves_bytes).s,
+                   kp_size_text(r->peak_after_bytes).s,
+                   kp_print_fit(x, r->peak_after_bytes, r->verdict_after).s);
+    if (r->host_saves_bytes > r->peak_after_bytes / 20)
+        kp_buf_fmt(out, "%s%s less on the host, then %s", r->saves_bytes ? "; " : "",
+                   kp_size_text(r->host_saves_bytes).s, kp_size_text(r->host_after_bytes).s);
+    kp_buf_char(out, '\n');
+    size_t end = width > 80 ? width : 80;
+    if (r->code) {
+        kp_buf_pad(out, ' ', 9);
+        kp_print_wrapped(out, r->code, 9, 11, end);
+    }
+    kp_buf_pad(out, ' ', 9);
+    kp_print_wrapped(out, r->message, 9, 9, end);
+}
+
+/* Where it fits anyway, only what saves a share worth having. */
+static bool shows(const kp_explain *x, const kp_explain_remedy *r)
+{
+    bool spare = x->verdict == KP_FIT_FITS;
+    if (!r->saves_bytes) return true;
+    return spare ? r->saves_bytes * 20 >= x->peak.bytes : r->saves_bytes * 100 >= x->peak.bytes;
+}
+
+void kp_print_remedies(const kp_explain *x, unsigned width, kp_buf *out)
+{
+    uint32_t n = 0, most = x->verdict == KP_FIT_FITS ? REMEDIES_FITTING : REMEDIES_SHOWN;
+    for (uint32_t i = 0; i < x->n_remedies && n < most; i++) {
+        if (!shows(x, &x->remedies[i])) continue;
+        if (!n++)
+            kp_buf_str(out, x->verdict == KP_FIT_FITS
+                                ? "\nIt fits; what would make it smaller still (each run again)\n"
+                                : "\nWhat would help (each run again, most saved for least trouble "
+                                  "first)\n");
+        print_remedy(x, &x->remedies[i], width, out);
+    }
+}
+
+/* "KP011 + KP004: 5.1 GiB of 14.7 GiB, fits" */
+void kp_print_together(const kp_explain *x, unsigned width, kp_buf *out)
+{
+    if (!x->n_together || x->verdict == KP_FIT_FITS) return;
+    kp_buf_str(out, "\nOne on top of the other\n");
+    for (uint32_t i = 0; i < x->n_together; i++) {
+        const kp_explain_step *s = &x->together[i];
+        char line[320];
+        kp_buf_str(out, "  after ");
+        for (uint32_t k = 0; k <= i; k++)
+            kp_buf_fmt(out, "%s%s", k ? " + " : "", x->together[k].rule);
+        snprintf(line, sizeof(line), ": %s of %s, %s (%s)", kp_size_text(s->peak_bytes).s,
+                 kp_size_text(x->device.usable_bytes).s,
+                 kp_print_fit(x, s->peak_bytes, s->verdict).s, s->change);
+        kp_print_wrapped(out, line, 16, 8, width > 80 ? width : 80);
+    }
+    if (x->together[x->n_together - 1].verdict == KP_FIT_NO)
+        kp_buf_str(out, "  none of this is enough on these GPUs: kplan plan FILE --cluster "
+                        "4x8xH100-80G searches a cluster's strategies\n");
+}
