@@ -6,6 +6,7 @@
  * it; loading, evaluation, saving and resuming differ in what else is there. What a framework's
  * own policy decides (which checkpoint, which launcher) is a note beside the phase. */
 #include "planner/plan/explain_parts.h"
+#include "planner/estimate/outside.h"
 #include "planner/estimate/profile.h"
 #include <inttypes.h>
 #include <jansson.h>
@@ -108,14 +109,12 @@ static void note_load(const kp_explaining *e, kp_buf *out)
                    "KP019: Keras before 3.13 makes all weights on the first GPU before it "
                    "divides them: %s there",
                    kp_size_text(whole_weights(e->look.graph)).s);
-    if (n > 1)
-        kp_buf_fmt(out, "%sKP022: %u processes a node read the model each: %s of host memory",
+    if (n < 2) return;
+    if (e->look.training.framework != KP_FW_MEGATRON)
+        kp_buf_fmt(out, "%sKP022: each of %u processes reads the whole model: %s on the host; ",
                    out->len ? "; " : "", n, kp_size_text(e->look.host.weights).s);
-    if (n > 1)
-        kp_buf_fmt(out,
-                   "; KP026: pin each rank to its GPU (torch.cuda.set_device), or %u contexts of "
-                   "%s gather on the first",
-                   n - 1, kp_size_text(kp_profile_of(e->look.training.framework)->runtime_bytes).s);
+    kp_buf_fmt(out, "KP026: pin each rank to its GPU, or %u contexts of %s gather on the first",
+               n - 1, kp_size_text(kp_profile_of(e->look.training.framework)->runtime_bytes).s);
 }
 
 static bool slots_later(const kp_explaining *e)
@@ -130,25 +129,18 @@ static void note_first(const kp_explaining *e, kp_buf *out)
         kp_buf_fmt(out, "%s of optimizer slots appear at its end", kp_size_text(slots).s);
 }
 
-static void note_step(const kp_explaining *e, kp_buf *out)
-{
-    const kp_options *o = e->request->options;
-    if (o->seq == UINT64_MAX && !o->n_dims) return;
-    kp_buf_str(out, "KP029: the length given is taken as the longest that occurs");
-}
-
 static void note_eval(const kp_explaining *e, kp_buf *out)
 {
     const kp_graph *g = e->look.graph;
     uint64_t samples = e->look.training.samples, bytes = 0;
-    kp_buf_fmt(out, "KP039: in batches of %" PRIu32 " too", e->look.strategy.micro_batch);
+    if (samples == UINT64_MAX) return;
     for (uint32_t i = 0; i < g->n_outputs; i++) {
         const kp_tensor *y = &g->tensors[g->outputs[i]];
         bytes =
             kp_add_u64(bytes, kp_mul_u64(kp_shape_elems(y->shape, 1), kp_dtype_bytes(y->dtype)));
     }
-    if (samples == UINT64_MAX) return;
-    kp_buf_fmt(out, "; KP021: predict() of all %" PRIu64 " samples keeps %s of outputs", samples,
+    kp_buf_fmt(out, "KP039: in batches of %" PRIu32 " too; ", e->look.strategy.micro_batch);
+    kp_buf_fmt(out, "KP021: predict() of all %" PRIu64 " samples keeps %s of outputs", samples,
                kp_size_text(kp_mul_u64(bytes, samples)).s);
 }
 
@@ -186,13 +178,26 @@ static uint64_t first_step(const kp_explaining *e)
     return kp_max_u64(most > slots ? most - slots : 0, p[KP_PHASE_OPTIMIZER]);
 }
 
-/* The bounds of a phase lie as far from its bytes as those of the peak from its own. */
-static kp_verdict_fit verdict_of(const kp_look *look, uint64_t bytes)
+/* What the bounds lie from the expected bytes: constants of their own ranges (no kernels are tried
+ * out of the step), the rest in proportion. */
+static kp_verdict_fit verdict_of(const kp_look *look, uint64_t bytes, bool step)
 {
     const kp_memory *m = &look->memory;
-    uint64_t peak = kp_categories_sum(&m->peak), usable = look->device.usable_bytes;
-    if (kp_add_u64(bytes, m->high_bytes - peak) <= usable) return KP_FIT_FITS;
-    return bytes > kp_add_u64(usable, peak - m->low_bytes) ? KP_FIT_NO : KP_FIT_TIGHT;
+    kp_outside o =
+        kp_outside_of(&look->tape, kp_profile_of(look->training.framework), &look->device);
+    double peak = (double)kp_categories_sum(&m->peak), usable = (double)look->device.usable_bytes;
+    double high = (double)m->high_bytes - peak, low = peak - (double)m->low_bytes;
+    if (!step) {
+        double up = (double)kp_categories_sum(&o.high) - (double)kp_categories_sum(&o.bytes),
+               down = (double)kp_categories_sum(&o.bytes) - (double)kp_categories_sum(&o.low),
+               part = (double)bytes / peak;
+        double scratch =
+            (double)o.high.bytes[KP_CAT_WORKSPACE] - (double)o.bytes.bytes[KP_CAT_WORKSPACE];
+        high = up - scratch + (high > up ? high - up : 0) * part;
+        low = down + (low > down ? low - down : 0) * part;
+    }
+    if ((double)bytes + high <= usable) return KP_FIT_FITS;
+    return (double)bytes - low > usable ? KP_FIT_NO : KP_FIT_TIGHT;
 }
 
 typedef struct phase_row {
@@ -205,7 +210,7 @@ typedef struct phase_row {
 static const phase_row phase_rows[] = {
     {"load", KP_PHASE_LOAD, note_load, true, false, false},
     {"first step", KP_PHASE_COUNT, note_first, false, true, false},
-    {"forward", KP_PHASE_FORWARD, note_step, false, true, false},
+    {"forward", KP_PHASE_FORWARD, NULL, false, true, false},
     {"backward", KP_PHASE_BACKWARD, NULL, false, true, false},
     {"optimizer", KP_PHASE_OPTIMIZER, NULL, false, true, false},
     {"eval", KP_PHASE_EVAL, note_eval, false, true, false},
@@ -238,7 +243,8 @@ static kp_status fill_phase(kp_explaining *e, const phase_row *row, kp_explain_p
     /* Weights alone are loaded; a checkpoint brings the slots back. */
     if (row->phase == KP_PHASE_LOAD && !row->slots && slots_later(e))
         bytes -= kp_min_u64(bytes, slots_of(&e->look));
-    *ret = (kp_explain_phase){row->name, bytes, host_of(e, row), verdict_of(&e->look, bytes), text};
+    *ret = (kp_explain_phase){row->name, bytes, host_of(e, row),
+                              verdict_of(&e->look, bytes, !row->weights), text};
     return KP_OK;
 }
 

@@ -117,32 +117,47 @@ static void print_categories(const kp_explain *x, unsigned width, kp_buf *out)
 
 /* ---- phases, stages ---- */
 
-static void print_phases(const kp_explain *x, unsigned width, kp_buf *out)
+static void print_phase_rows(const kp_explain *x, unsigned width, kp_buf *out)
 {
     kp_buf_fmt(out, "\n%-12s %11s           %11s\n", "Phase", "a GPU", "host");
     for (uint32_t i = 0; i < x->n_phases; i++) {
         const kp_explain_phase *p = &x->phases[i];
         kp_buf_fmt(out, "  %-10s %11s %-7s %13s", p->name, kp_size_text(p->peak_bytes).s,
-                   p->verdict == KP_FIT_NO      ? "no"
-                   : p->verdict == KP_FIT_TIGHT ? "tight"
-                                                : "",
+                   p->verdict == KP_FIT_FITS ? "" : kp_fit_names[p->verdict],
                    kp_size_text(p->host_bytes).s);
-        if (p->note) {
-            kp_buf_str(out, "  ");
-            kp_print_wrapped(out, p->note, 49, 49, width > 80 ? width : 80);
-        } else {
-            kp_buf_char(out, '\n');
-        }
+        kp_buf_str(out, p->note ? "  " : "");
+        kp_print_wrapped(out, p->note ? p->note : "", 49, 49, width > 90 ? width : 90);
     }
-    kp_buf_fmt(out, "  host of a node at most %s:", kp_size_text(x->host.peak_bytes).s);
+}
+
+static void print_host(const kp_explain *x, kp_buf *out)
+{
     bool first = true;
+    kp_buf_fmt(out, "Host of a node: %s at most (", kp_size_text(x->host.peak_bytes).s);
     for (uint32_t i = 0; i < x->host.n_parts; i++) {
-        if (!x->host.parts[i].bytes) continue;
-        kp_buf_fmt(out, "%s %s %s", first ? "" : ",", x->host.parts[i].name,
-                   kp_size_text(x->host.parts[i].bytes).s);
+        const kp_host_part *part = &x->host.parts[i];
+        if (part->bytes * 100 < x->host.peak_bytes) continue;
+        kp_buf_fmt(out, "%s%s %s", first ? "" : ", ", part->name, kp_size_text(part->bytes).s);
         first = false;
     }
-    kp_buf_char(out, '\n');
+    kp_buf_str(out, ")\n");
+}
+
+/* Where all phases fit and nothing is to be said of them, a line is enough. */
+static void print_phases(const kp_explain *x, unsigned width, kp_buf *out)
+{
+    bool short_form = x->verdict == KP_FIT_FITS;
+    for (uint32_t i = 0; i < x->n_phases; i++) short_form &= !x->phases[i].note;
+    if (short_form) {
+        kp_buf_str(out, "\nPhases: ");
+        for (uint32_t i = 0; i < x->n_phases; i++)
+            kp_buf_fmt(out, "%s%s %s", i ? ", " : "", x->phases[i].name,
+                       kp_size_text(x->phases[i].peak_bytes).s);
+        kp_buf_char(out, '\n');
+    } else {
+        print_phase_rows(x, width, out);
+    }
+    print_host(x, out);
 }
 
 static void print_stages(const kp_explain *x, kp_buf *out)

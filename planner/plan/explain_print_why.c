@@ -9,7 +9,8 @@ enum {
     TENSORS_SHOWN = 5,
     REMEDIES_SHOWN = 10,
     REMEDIES_FITTING = 4,
-    NAME_WIDTH = 40
+    NAME_WIDTH = 40,
+    ALIKE_WIDTH = 7 /* " x 1234" */
 };
 
 /* ---- layers ---- */
@@ -26,49 +27,69 @@ static uint64_t sum(const kp_explain_layer *l)
     return l->weights_bytes + l->gradients_bytes + l->optimizer_bytes + l->activations_bytes;
 }
 
-/* How many layers from `first` on are like it, one behind the other. */
-static uint32_t row_of(const kp_explain *x, uint32_t first)
+/* Layers that are alike, one behind the other in the list. */
+typedef struct group {
+    const kp_explain_layer *first;
+    uint32_t n;
+} group;
+
+static double share(const group *g)
 {
-    uint32_t n = 1;
-    while (first + n < x->n_layers && alike(&x->layers[first], &x->layers[first + n])) n++;
-    return n;
+    return g->first->share * g->n;
 }
 
-static void print_layer(const kp_explain_layer *l, uint32_t n, int name, kp_buf *out)
+/* The groups that hold most, in order. Returns how many, and how many layers they are. */
+static uint32_t largest_groups(const kp_explain *x, group *top, uint32_t *ret_layers)
 {
+    uint32_t rows = 0;
+    for (uint32_t i = 0; i < x->n_layers && sum(&x->layers[i]);) {
+        group g = {&x->layers[i], 0};
+        while (i < x->n_layers && alike(g.first, &x->layers[i])) {
+            g.n++;
+            i++;
+        }
+        uint32_t at = rows < LAYERS_SHOWN ? rows++ : rows;
+        for (; at && share(&top[at - 1]) < share(&g); at--)
+            if (at < LAYERS_SHOWN) top[at] = top[at - 1];
+        if (at < LAYERS_SHOWN) top[at] = g;
+    }
+    *ret_layers = 0;
+    for (uint32_t r = 0; r < rows; r++) *ret_layers += top[r].n;
+    return rows;
+}
+
+static void print_group(const group *g, int name, kp_buf *out)
+{
+    const kp_explain_layer *l = g->first;
     char title[64];
-    snprintf(title, sizeof(title), n > 1 ? "%.*s and %u alike" : "%.*s",
-             n > 1 ? NAME_WIDTH - 14 : NAME_WIDTH, l->name, n - 1);
+    snprintf(title, sizeof(title), g->n > 1 ? "%.*s x %u" : "%.*s",
+             g->n > 1 ? NAME_WIDTH - ALIKE_WIDTH : NAME_WIDTH, l->name, g->n);
     kp_buf_fmt(out, "%-*s  %-20.20s %11s %11s %11s %11s %5.1f %%\n", name, title, l->class_name,
-               kp_size_text(kp_mul_u64(l->weights_bytes, n)).s,
-               kp_size_text(kp_mul_u64(l->gradients_bytes, n)).s,
-               kp_size_text(kp_mul_u64(l->optimizer_bytes, n)).s,
-               kp_size_text(kp_mul_u64(l->activations_bytes, n)).s, 100 * l->share * n);
+               kp_size_text(kp_mul_u64(l->weights_bytes, g->n)).s,
+               kp_size_text(kp_mul_u64(l->gradients_bytes, g->n)).s,
+               kp_size_text(kp_mul_u64(l->optimizer_bytes, g->n)).s,
+               kp_size_text(kp_mul_u64(l->activations_bytes, g->n)).s, 100 * share(g));
 }
 
-/* The columns' zeros are noise: layers that hold nothing are counted only. */
+/* Layers that hold nothing are noise, and not even counted. */
 void kp_print_layers(const kp_explain *x, kp_buf *out)
 {
+    group top[LAYERS_SHOWN];
+    uint32_t n_layers, rows = largest_groups(x, top, &n_layers), holding = 0;
     size_t name = 5;
-    uint32_t rows = 0, at = 0;
-    for (uint32_t i = 0; rows < LAYERS_SHOWN && i < x->n_layers && sum(&x->layers[i]); rows++) {
-        uint32_t n = row_of(x, i);
-        size_t len = strlen(x->layers[i].name) + (n > 1 ? 14 : 0);
+    double shown = 0;
+    for (uint32_t i = 0; i < x->n_layers; i++) holding += sum(&x->layers[i]) > 0;
+    for (uint32_t r = 0; r < rows; r++) {
+        size_t len = strlen(top[r].first->name) + (top[r].n > 1 ? ALIKE_WIDTH : 0);
         if (len > name) name = len;
-        i += n;
+        shown += share(&top[r]);
     }
     if (name > NAME_WIDTH) name = NAME_WIDTH;
     kp_buf_fmt(out, "\n%-*s  %-20s %11s %11s %11s %11s  share\n", (int)name, "Layer", "class",
                "weights", "gradients", "optimizer", "kept");
-    for (uint32_t r = 0; r < rows; r++) {
-        uint32_t n = row_of(x, at);
-        print_layer(&x->layers[at], n, (int)name, out);
-        at += n;
-    }
-    double rest = 0;
-    for (uint32_t i = at; i < x->n_layers; i++) rest += x->layers[i].share;
-    if (at < x->n_layers && rest >= .0005)
-        kp_buf_fmt(out, "and %u more layers, %.1f %%\n", x->n_layers - at, 100 * rest);
+    for (uint32_t r = 0; r < rows; r++) print_group(&top[r], (int)name, out);
+    if (holding > n_layers && shown < .9995)
+        kp_buf_fmt(out, "and %u more, %.1f %%\n", holding - n_layers, 100 * (1 - shown));
 }
 
 void kp_print_tensors(const kp_explain *x, kp_buf *out)
@@ -84,18 +105,44 @@ void kp_print_tensors(const kp_explain *x, kp_buf *out)
 
 /* ---- reasons ---- */
 
+static void print_culprit(const kp_explain_culprit *c, unsigned width, kp_buf *out)
+{
+    kp_buf text;
+    kp_buf_init(&text, 8192);
+    kp_buf_fmt(&text, "%s%s%s", c->layer ? c->layer : "", c->layer ? ": " : "", c->message);
+    kp_buf_fmt(out, "  %s %11s  ", c->rule, c->bytes ? kp_size_text(c->all_bytes).s : "");
+    kp_print_wrapped(out, kp_buf_text(&text), 21, 21, width > 80 ? width : 80);
+    out->failed |= text.failed;
+    kp_buf_release(&text);
+}
+
+/* A model whose layers are small beside the context has no culprit, only larger parts. */
+static bool small(const kp_explain *x)
+{
+    return x->verdict == KP_FIT_FITS && x->by_category.bytes[KP_CAT_RUNTIME] * 2 > x->peak.bytes;
+}
+
+/* By what those alike hold together; what is less than a hundredth of the peak is noise. */
 void kp_print_culprits(const kp_explain *x, unsigned width, kp_buf *out)
 {
-    kp_buf_str(out, "\nWhat makes it big\n");
-    for (uint32_t i = 0; i < x->n_culprits; i++) {
-        const kp_explain_culprit *c = &x->culprits[i];
-        kp_buf text;
-        kp_buf_init(&text, 8192);
-        kp_buf_fmt(&text, "%s%s%s", c->layer ? c->layer : "", c->layer ? ": " : "", c->message);
-        kp_buf_fmt(out, "  %s %11s  ", c->rule, c->bytes ? kp_size_text(c->all_bytes).s : "");
-        kp_print_wrapped(out, kp_buf_text(&text), 21, 21, width > 80 ? width : 80);
-        out->failed |= text.failed;
-        kp_buf_release(&text);
+    if (small(x))
+        kp_buf_fmt(out,
+                   "\nNothing in the model is large: the CUDA context alone is %s. The largest\n",
+                   kp_size_text(x->by_category.bytes[KP_CAT_RUNTIME]).s);
+    else
+        kp_buf_str(out, "\nWhat makes it big\n");
+    uint64_t last = UINT64_MAX;
+    for (uint32_t shown = 0; shown < x->n_culprits;) {
+        uint64_t next = 0;
+        for (uint32_t i = 0; i < x->n_culprits; i++)
+            if (x->culprits[i].all_bytes < last) next = kp_max_u64(next, x->culprits[i].all_bytes);
+        bool noise = next * 100 < x->peak.bytes && next && shown;
+        for (uint32_t i = 0; i < x->n_culprits; i++) {
+            if (x->culprits[i].all_bytes != next) continue;
+            if (!noise) print_culprit(&x->culprits[i], width, out);
+            shown++;
+        }
+        last = next;
     }
 }
 

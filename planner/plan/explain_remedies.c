@@ -231,15 +231,20 @@ static void put_on(kp_remedying *r, stack *s, const candidate *c)
     s->fit = fit;
 }
 
-/* On the same GPUs first; with more of them where that is not enough. */
+/* Settings and batches on the same GPUs, then other layouts, then what changes the training. */
+static int round_of(const kp_change *c)
+{
+    return c->knobs & KP_KNOB_RANKS ? 1 : c->weight < KP_DISTURB_TRAIN ? 0 : 2;
+}
+
 static kp_status fill_together(kp_remedying *r)
 {
+    enum { ROUNDS = 3 };
     kp_explaining *e = r->e;
     stack s = {.peak = r->peak, .fit = fit_of(&e->look)};
-    for (int more = 0; more < 2; more++)
+    for (int round = 0; round < ROUNDS; round++)
         for (uint32_t i = 0; i < r->n && s.fit != KP_FIT_FITS; i++)
-            if ((r->list[i].change.knobs & KP_KNOB_RANKS ? 1 : 0) == more)
-                put_on(r, &s, &r->list[i]);
+            if (round_of(&r->list[i].change) == round) put_on(r, &s, &r->list[i]);
     e->out->together = KP_NEW(e->arena, kp_explain_step, STEPS_MAX);
     if (!e->out->together) return kp_nomem(e->err);
     memcpy(e->out->together, s.steps, sizeof(s.steps));

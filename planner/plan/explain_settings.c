@@ -230,8 +230,8 @@ kp_status kp_setting_scratch(kp_explaining *e)
     kp_framework fw = e->look.training.framework;
     const kp_profile *p = kp_profile_of(fw);
     uint64_t most = p->conv_high_bytes;
-    if (!convolves(e->look.graph) || !autotune_off[fw] || most <= p->conv_bytes ||
-        !worth_a_line(e, most))
+    if (kp_look_fits(&e->look) || !convolves(e->look.graph) || !autotune_off[fw] ||
+        most <= p->conv_bytes || !worth_a_line(e, most))
         return KP_OK;
     kp_buf text = text_of();
     kp_buf_fmt(&text,

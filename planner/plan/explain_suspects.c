@@ -116,12 +116,19 @@ bool kp_holds_rnn_length(const kp_suspect *s)
     return is(s, KP_OP_RNN) && !kp_by_states(s);
 }
 
+/* Only where a good part of what is kept is scores: fused kernels never write them. */
 bool kp_holds_scores(const kp_suspect *s)
 {
     const kp_graph *g = s->look->graph;
-    for (uint32_t i = 0; i < g->n_ops && !kp_by_states(s); i++)
-        if (g->ops[i].layer == s->id && g->ops[i].op == KP_OP_ATTN_SCORES) return true;
-    return false;
+    const kp_tape *tape = &s->look->tape;
+    uint64_t scores = 0;
+    for (uint32_t i = 0; i < tape->n_buffers && !kp_by_states(s); i++) {
+        const kp_tape_buffer *b = &tape->buffers[i];
+        if (b->layer == s->id && b->category == KP_CAT_ACTIVATIONS && b->op != KP_NO &&
+            g->ops[b->op].op == KP_OP_ATTN_SCORES)
+            scores = kp_add_u64(scores, b->bytes);
+    }
+    return scores && scores >= s->bytes->activations / 4;
 }
 
 /* The head of a language model: an output with thousands of classes at every position. */

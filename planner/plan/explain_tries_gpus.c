@@ -93,16 +93,35 @@ void kp_try_shards(kp_remedying *r)
     }
 }
 
-/* Every layer over n GPUs; whole layers on n GPUs. */
+/* The same GPUs as given, but for other degrees: data-parallel ranks become parts of layers. */
+static const char *degrees(const kp_explaining *e, const kp_options *o, const char *of, uint32_t n)
+{
+    bool trades = e->look.divided && e->look.strategy.dp > 1;
+    return trades ? kp_arena_fmt(e->arena, "--dp %" PRIu32 " --%s %" PRIu32, o->dp, of, n)
+                  : kp_arena_fmt(e->arena, "--%s %" PRIu32, of, n);
+}
+
+/* Sets the degree; where there are data-parallel ranks, they are traded for it. */
+static bool divide(const kp_explaining *e, kp_options *o, uint32_t *degree, uint32_t have,
+                   uint32_t n)
+{
+    uint32_t dp = e->look.strategy.dp;
+    *degree = n;
+    if (!e->look.divided || dp < 2) return true;
+    o->dp = dp * have / n;
+    return dp * have % n == 0;
+}
+
+/* Every layer over n GPUs. */
 static void try_tensor(kp_remedying *r)
 {
     const kp_explaining *e = kp_trying(r);
     kp_options o = *e->request->options;
     uint32_t have = e->look.strategy.tp;
-    for (uint32_t tp = have > 1 ? 2 * have : fewest(e, TRIES_TP); tp <= TRIES_TP; tp *= 2) {
-        o.tp = tp;
+    for (uint32_t tp = e->look.divided ? 2 * have : fewest(e, TRIES_TP); tp <= TRIES_TP; tp *= 2) {
+        if (!divide(e, &o, &o.tp, have, tp)) return;
         kp_verdict_fit fit =
-            try_ranks(r, "KP016", &o, kp_arena_fmt(e->arena, "--tp %" PRIu32, tp),
+            try_ranks(r, "KP016", &o, degrees(e, &o, "tp", tp),
                       kp_arena_fmt(e->arena,
                                    "%" PRIu32 " GPUs divide the layers' weights and outputs, and "
                                    "talk in every layer: keep them in one node",
@@ -113,20 +132,19 @@ static void try_tensor(kp_remedying *r)
     }
 }
 
+/* Whole layers on n GPUs. */
 static void try_pipeline(kp_remedying *r)
 {
     const kp_explaining *e = kp_trying(r);
     kp_options o = *e->request->options;
-    uint32_t have = e->look.strategy.pp;
-    if (kp_look_fits(&e->look)) return;
-    o.pp = have > 1 ? 2 * have : fewest(e, TRIES_PP);
-    if (o.pp > 2 * TRIES_PP) return;
-    try_ranks(r, "KP016", &o, kp_arena_fmt(e->arena, "--pp %" PRIu32, o.pp),
+    uint32_t have = e->look.strategy.pp, pp = e->look.divided ? 2 * have : fewest(e, TRIES_PP);
+    if (kp_look_fits(&e->look) || pp > 2 * TRIES_PP || !divide(e, &o, &o.pp, have, pp)) return;
+    try_ranks(r, "KP016", &o, degrees(e, &o, "pp", pp),
               kp_arena_fmt(e->arena,
                            "%" PRIu32 " stages of whole layers, a GPU each, which work on "
                            "micro-batches one behind the other",
-                           o.pp),
-              KP_CODE_PIPELINE, o.pp, KP_DISTURB_LAYOUT * 1.5);
+                           pp),
+              KP_CODE_PIPELINE, pp, KP_DISTURB_LAYOUT * 1.5);
 }
 
 void kp_try_layers(kp_remedying *r)
