@@ -59,6 +59,9 @@ kp_rule_fn kp_weights_local, kp_lower_local, kp_weights_highway, kp_lower_highwa
     kp_weights_maxout, kp_lower_maxout, kp_weights_slopes, kp_lower_slopes, kp_weights_fourier,
     kp_lower_fourier, kp_shape_random_size, kp_lower_random_size;
 
+/* rules_folded.c: QKeras */
+kp_rule_fn kp_lower_folded_conv, kp_lower_folded_dense, kp_lower_folded_depthwise;
+
 /* rules_hub.c: KerasHub */
 kp_rule_fn kp_lower_hub_encoder, kp_lower_hub_decoder, kp_lower_fnet, kp_weights_positions,
     kp_lower_positions, kp_lower_token_and_position, kp_weights_masked_head, kp_lower_masked_head;
