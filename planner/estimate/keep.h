@@ -16,6 +16,7 @@ typedef enum kp_extra_when {
     KP_EXTRA_KEPT,     /* from the op's forward pass to its backward pass */
     KP_EXTRA_FORWARD,  /* while its forward pass runs */
     KP_EXTRA_BACKWARD, /* while its backward pass runs */
+    KP_EXTRA_GRADIENT, /* from the gradient of the op's output to its weight gradient */
     KP_EXTRA_START,    /* from the start of the whole backward pass to the op's */
 } kp_extra_when;
 
@@ -89,6 +90,15 @@ bool kp_keep_xla(kp_keep *keep);
 bool kp_keep_xla_pool(kp_keep *keep, uint32_t op);
 bool kp_keep_xla_curved(kp_keep *keep, uint32_t op);
 bool kp_keep_xla_scores(kp_keep *keep, uint32_t op, bool read);
+/* The input of a trained op, or the copy of it in the form that the op asks for; `adds`: ops that
+ * are part of the convolution below them. What the weight gradient of a dilated or transposed
+ * convolution copies. */
+bool kp_keep_xla_input(kp_keep *keep, uint32_t op, const bool *adds);
+bool kp_keep_xla_turned(kp_keep *keep, uint32_t op);
+/* The weighty op below the ReLU that a max pooling alone reads, through ops of one input; KP_NO if
+ * `op` is no such pooling. The ReLU's constant zeros. */
+uint32_t kp_keep_xla_pooled(const kp_keep *keep, uint32_t op, uint32_t *ret_relu);
+bool kp_keep_xla_zeros(kp_keep *keep, uint32_t relu);
 bool kp_keep_eager(kp_keep *keep);
 /* Finds steps that are equal to an earlier one; ops are asked in order. */
 typedef struct kp_equals {

@@ -101,19 +101,25 @@ static void drop_needs(kp_taping *t, uint32_t op, bool own_output, bool others)
             kp_tape_drop_value(t, t->keep.needs[i], op);
 }
 
-static void drop_extras(kp_taping *t, uint32_t op)
+static void drop_some(kp_taping *t, uint32_t op, bool kept_only)
 {
     for (uint32_t i = t->keep.first_extra[op]; i < t->keep.first_extra[op + 1]; i++) {
+        if (kept_only && t->keep.extras[i].when != KP_EXTRA_KEPT) continue;
         kp_taping_drop(t, t->extra_stored[i]);
         t->extra_stored[i] = KP_NO;
     }
+}
+
+static void drop_extras(kp_taping *t, uint32_t op)
+{
+    drop_some(t, op, false);
 }
 
 static void take_extras(kp_taping *t, uint32_t op, kp_extra_when when)
 {
     for (uint32_t i = t->keep.first_extra[op]; i < t->keep.first_extra[op + 1]; i++) {
         const kp_extra *e = &t->keep.extras[i];
-        if (e->when != when) continue;
+        if (e->when != when || t->extra_stored[i] != KP_NO) continue;
         kp_taping_new b = {
             e->category, t->graph->ops[e->op].layer, e->op, e->what, e->shape, e->dtype, e->bytes};
         t->extra_stored[i] = kp_taping_take(t, &b, 1);
@@ -146,6 +152,9 @@ static void weighty_xla(kp_taping *t, uint32_t op, uint32_t key)
 {
     const kp_graph_op *o = &t->graph->ops[op];
     uint32_t y = t->keep.root[o->out[0]];
+    /* Transposed convolutions and 1-D ones write dz in both forms at once. */
+    bool both = t->keep.soft[y] ? o->op == KP_OP_CONV_TRANSPOSE : o->attr.spatial == 1;
+    if (both) take_extras(t, op, KP_EXTRA_GRADIENT);
     if (t->keep.soft[y]) { /* everything above, fused, in place of z */
         uint32_t dz =
             take_gradient(t, y, op, "gradient of the output", t->graph->tensors[y].dtype, 1);
@@ -153,6 +162,8 @@ static void weighty_xla(kp_taping *t, uint32_t op, uint32_t key)
         key = dz;
     }
     drop_needs(t, op, true, false);
+    drop_some(t, op, true);
+    take_extras(t, op, KP_EXTRA_GRADIENT);
     take_extras(t, op, KP_EXTRA_BACKWARD);
     bool wait = waits(t, op, key);
     uint32_t space = kp_tape_product_space(t, op);
@@ -165,31 +176,55 @@ static void weighty_xla(kp_taping *t, uint32_t op, uint32_t key)
         drop_needs(t, op, false, true);
     }
     kp_taping_drop(t, space);
+    drop_extras(t, op);
     input_gradients(t, op);
     kp_taping_drop(t, key);
 }
 
-static void backward_xla(kp_taping *t, uint32_t op, uint32_t key)
+/* The gradients of an op's own scale and shift are sums over its output's gradient, which is then
+ * in memory, for LayerNormalization with its product with the normalised input. */
+static uint32_t summed_gradient(kp_taping *t, uint32_t op)
 {
     const kp_graph_op *o = &t->graph->ops[op];
+    bool sums = o->op == KP_OP_SCALE || o->op == KP_OP_BATCHNORM || o->op == KP_OP_LAYERNORM ||
+                o->op == KP_OP_RMSNORM || o->op == KP_OP_GROUPNORM;
+    uint32_t y = t->keep.root[o->out[0]];
+    kp_dtype dtype = t->graph->tensors[y].dtype;
+    if (!sums || !kp_keep_trains(t->graph, o)) return KP_NO;
+    uint32_t key = take_gradient(t, y, op, "gradient of the output", dtype, 1);
+    if (o->op == KP_OP_LAYERNORM)
+        kp_taping_drop(t, take_gradient(t, y, op, "product of the scale's gradient", dtype, 1));
+    return key;
+}
+
+static void pass_xla(kp_taping *t, uint32_t op, uint32_t key)
+{
+    const kp_graph_op *o = &t->graph->ops[op];
+    take_extras(t, op, KP_EXTRA_BACKWARD);
+    if (key == KP_NO) key = summed_gradient(t, op);
+    if (o->op == KP_OP_GATHER) drop_extras(t, op); /* the table's gradient is complete */
+    kp_tape_weight_grads(t, op);
+    drop_needs(t, op, true, true);
+    drop_extras(t, op);
+    hand_on(t, o, key);
+}
+
+static void backward_xla(kp_taping *t, uint32_t op, uint32_t key)
+{
     switch ((kp_back)t->keep.back[op]) {
     case KP_BACK_WEIGHTY:
         weighty_xla(t, op, key);
-        drop_extras(t, op);
         return;
     case KP_BACK_NEW:
         drop_needs(t, op, true, true);
         take_extras(t, op, KP_EXTRA_BACKWARD);
+        drop_some(t, op, true); /* the scatter writes over its zeros */
         input_gradients(t, op);
         drop_extras(t, op);
         kp_taping_drop(t, key);
         return;
     case KP_BACK_PASS:
-        take_extras(t, op, KP_EXTRA_BACKWARD);
-        kp_tape_weight_grads(t, op);
-        drop_needs(t, op, true, true);
-        drop_extras(t, op);
-        hand_on(t, o, key);
+        pass_xla(t, op, key);
         return;
     }
 }

@@ -70,8 +70,8 @@ static void take_extras(kp_taping *t, uint32_t op, bool training)
     for (uint32_t i = t->keep.first_extra[op]; i < t->keep.first_extra[op + 1] && training; i++) {
         const kp_extra *e = &t->keep.extras[i];
         if (e->when != KP_EXTRA_KEPT) continue;
-        kp_taping_new b = {e->category, t->graph->ops[e->op].layer, e->op, e->what, e->shape,
-                           e->dtype, e->bytes};
+        kp_taping_new b = {
+            e->category, t->graph->ops[e->op].layer, e->op, e->what, e->shape, e->dtype, e->bytes};
         t->extra_stored[i] = kp_taping_take(t, &b, 1);
         if (t->steps[t->n_steps - 1].phase == KP_PHASE_FORWARD) other_copies(t, b);
     }
@@ -136,13 +136,26 @@ static uint32_t take_local(kp_taping *t, uint32_t op)
     return kp_taping_take(t, &b, 1);
 }
 
+/* Products of a few elements stay inside fused kernels: XLA hands a product to cuBLAS if its two
+ * operands have at least 100 elements (gemm_rewriter, xla_gpu_gemm_rewrite_size_threshold). */
+static bool tiny_product(const kp_taping *t, const kp_graph_op *o)
+{
+    kp_shape x = t->sizes.tensors[o->in[0]], y = t->sizes.tensors[o->out[0]];
+    if (!t->profile->xla || o->op == KP_OP_RNN || x.rank < 1 || y.rank < 1) return false;
+    uint64_t n = (uint64_t)y.dim[y.rank - 1], k = (uint64_t)x.dim[x.rank - 1];
+    uint64_t m = o->n_weights ? kp_shape_elems(y, 1) / kp_max_u64(n, 1)
+                 : y.rank < 3 ? 1
+                              : (uint64_t)y.dim[y.rank - 2];
+    return kp_mul_u64(kp_add_u64(m, n), k) < 100;
+}
+
 uint32_t kp_tape_product_space(kp_taping *t, uint32_t op)
 {
     const kp_graph_op *o = &t->graph->ops[op];
     bool loop = o->op == KP_OP_RNN && o->attr.cell != KP_CELL_CONV_LSTM;
     bool product =
         o->op == KP_OP_MATMUL || o->op == KP_OP_ATTN_SCORES || o->op == KP_OP_ATTN_CONTEXT || loop;
-    if (!t->profile->products_space || !product) return KP_NO;
+    if (!t->profile->products_space || !product || tiny_product(t, o)) return KP_NO;
     kp_taping_new b = {KP_CAT_WORKSPACE,           o->layer, KP_NO,
                        "workspace of the product", NULL,     KP_UINT8,
                        t->profile->space_bytes};

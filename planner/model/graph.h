@@ -68,6 +68,7 @@ typedef struct kp_op_attr {
     uint8_t spatial;          /* CONV*, POOL*: number of spatial dimensions */
     bool channels_first;
     bool same_padding;        /* CONV*, POOL*: 'same' or 'causal' */
+    bool causal;              /* CONV: all padding stands before the sequence */
     bool transposed_w;        /* MATMUL: w is (out, in), as a tied embedding's table */
     bool return_sequences;    /* RNN */
     kp_cell cell;             /* RNN */
