@@ -43,6 +43,7 @@ typedef struct kp_value {
 typedef enum kp_back {
     KP_BACK_PASS,    /* hands the gradient on, fused or in place */
     KP_BACK_NEW,     /* writes a new one for each input */
+    KP_BACK_LOOP,    /* the same, with its weight gradients and workspace meanwhile */
     KP_BACK_WEIGHTY, /* a call: for XLA it first writes the gradient of its own output */
 } kp_back;
 
@@ -108,7 +109,8 @@ bool kp_equals_init(kp_equals *equals, const kp_keep *keep);
 /* The root that an earlier equal step wrote, or KP_NO: then this one is remembered. */
 uint32_t kp_equals_find(kp_equals *equals, const kp_keep *keep, uint32_t op);
 
-/* The extras of a recurrent layer, the same for all frameworks: loop or cuDNN. */
+/* The extras of a recurrent layer in op-by-op runtimes and in cuDNN; those of XLA's loop. */
 bool kp_keep_rnn(kp_keep *keep, uint32_t op);
+bool kp_keep_xla_rnn(kp_keep *keep, uint32_t op);
 
 #endif

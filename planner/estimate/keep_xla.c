@@ -144,7 +144,7 @@ static bool keep_op(kp_keep *keep, xla_marks *m, uint32_t op)
     uint32_t y = o->n_out ? keep->root[o->out[0]] : KP_NO;
     bool z = y != KP_NO && (kind == NODE_WEIGHTY || (kind == NODE_AVERAGE && keep->wants[op]));
     if (z) keep->values[y].written = true;
-    keep->back[op] = m->adds[op] ? KP_BACK_PASS : back_of[kind];
+    keep->back[op] = m->adds[op] ? KP_BACK_PASS : o->op == KP_OP_RNN ? KP_BACK_LOOP : back_of[kind];
     bool pool = kind == NODE_POOL && keep->wants[op];
     if (pool || o->op == KP_OP_OPAQUE) keep->values[y].written = true;
     if (!keep->wants[op]) return true;

@@ -130,13 +130,7 @@ bool kp_keep_xla_curved(kp_keep *keep, uint32_t op)
     if (gelu)
         return extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "factor of GELU", o->out[0],
                      dtype == KP_FLOAT32 ? 1 : 2, dtype);
-    if (o->op != KP_OP_RNN) return true;
-    keep->values[o->out[0]].written = true;
-    if (!extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "input, time first", o->in[0], 1,
-               dtype))
-        return false;
-    if (o->attr.return_sequences && !kp_keep_need(keep, op, keep->root[o->out[0]])) return false;
-    return kp_keep_rnn(keep, op);
+    return o->op != KP_OP_RNN || kp_keep_xla_rnn(keep, op);
 }
 
 /* The scores that the softmax reads. Without a dropout Keras calls the backend's attention, which

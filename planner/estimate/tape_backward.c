@@ -209,6 +209,22 @@ static void pass_xla(kp_taping *t, uint32_t op, uint32_t key)
     hand_on(t, o, key);
 }
 
+static void loop_xla(kp_taping *t, uint32_t op, uint32_t key)
+{
+    take_extras(t, op, KP_EXTRA_BACKWARD);
+    if (!t->graph->ops[op].attr.return_sequences) { /* padded to all steps */
+        kp_taping_drop(t, key);
+        key = KP_NO;
+    }
+    uint32_t space = kp_tape_product_space(t, op);
+    input_gradients(t, op);
+    kp_tape_weight_grads(t, op);
+    drop_needs(t, op, true, true);
+    drop_extras(t, op);
+    kp_taping_drop(t, space);
+    kp_taping_drop(t, key);
+}
+
 static void backward_xla(kp_taping *t, uint32_t op, uint32_t key)
 {
     switch ((kp_back)t->keep.back[op]) {
@@ -222,6 +238,9 @@ static void backward_xla(kp_taping *t, uint32_t op, uint32_t key)
         input_gradients(t, op);
         drop_extras(t, op);
         kp_taping_drop(t, key);
+        return;
+    case KP_BACK_LOOP:
+        loop_xla(t, op, key);
         return;
     case KP_BACK_PASS:
         pass_xla(t, op, key);

@@ -77,6 +77,15 @@ static void take_extras(kp_taping *t, uint32_t op, bool training)
     }
 }
 
+static void drop_moments(kp_taping *t, uint32_t op)
+{
+    for (uint32_t i = t->keep.first_extra[op]; i < t->keep.first_extra[op + 1]; i++) {
+        if (t->keep.extras[i].when != KP_EXTRA_FORWARD) continue;
+        kp_taping_drop(t, t->extra_stored[i]);
+        t->extra_stored[i] = KP_NO;
+    }
+}
+
 /* Copies of kernels: made by the first op that reads them, gone with the last. */
 static void take_copies(kp_taping *t, const kp_graph_op *op)
 {
@@ -183,6 +192,7 @@ void kp_tape_forward_op(kp_taping *t, uint32_t op, bool training)
     take_extras(t, op, training);
     moment[2] = kp_tape_product_space(t, op);
     for (size_t i = 0; i < KP_LEN(moment); i++) kp_taping_drop(t, moment[i]);
+    drop_moments(t, op);
     for (uint32_t v = t->ending[op]; v != KP_NO; v = t->next_ending[v])
         kp_tape_drop_value(t, v, op);
     for (uint32_t k = 0; k < o->n_in; k++) { /* copies are read by their backward passes alone */
