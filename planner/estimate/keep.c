@@ -3,7 +3,7 @@
 
 bool kp_keep_inside(const kp_keep *keep, uint32_t op)
 {
-    return op >= keep->part->first_op && op < keep->part->end_op;
+    return kp_part_has(keep->part, op);
 }
 
 bool kp_keep_trains(const kp_graph *graph, const kp_graph_op *op)
@@ -74,6 +74,7 @@ static void find_last(kp_keep *keep)
     for (uint32_t i = keep->part->end_op; i-- > keep->part->first_op;) {
         const kp_graph_op *op = &g->ops[i];
         uint32_t until = i;
+        if (!kp_keep_inside(keep, i)) continue;
         for (uint32_t k = 0; k < op->n_out; k++) {
             const kp_value *y = &keep->values[keep->root[op->out[k]]];
             bool fused = !y->written && y->last != KP_NO;
@@ -117,6 +118,8 @@ kp_status kp_keep_make(const kp_graph *graph, const kp_training *training, const
                     .part = part,
                     .sizes = sizes,
                     .profile = kp_profile_of(training->framework),
+                    .flash = kp_profile_of(training->framework)->flash && !training->launch.unfused,
+                    .context_twice = training->cudnn_attention,
                     .arena = arena};
     keep.root = KP_NEW(arena, uint32_t, graph->n_tensors);
     keep.skipped = KP_NEW(arena, bool, graph->n_ops);

@@ -54,6 +54,8 @@ typedef struct kp_keep {
     const kp_part *part;
     const kp_sizes *sizes;
     kp_arena *arena;
+    bool flash;           /* attention never writes its scores */
+    bool context_twice;   /* a fused attention keeps its result beside what it hands on */
     uint32_t *root;       /* of each tensor */
     bool *skipped;        /* ops that write nothing: renamed or equal to another */
     bool *wants;          /* ops whose backward pass runs: a trained weight is at or below them */

@@ -266,7 +266,8 @@ static void backward_eager(kp_taping *t, uint32_t op, uint32_t key)
 static void backward_op(kp_taping *t, uint32_t op)
 {
     const kp_graph_op *o = &t->graph->ops[op];
-    if (!t->keep.wants[op] || o->op == KP_OP_INPUT || !o->n_out) return;
+    if (!kp_keep_inside(&t->keep, op) || !t->keep.wants[op] || o->op == KP_OP_INPUT || !o->n_out)
+        return;
     kp_taping_step(t, KP_PHASE_BACKWARD, op);
     if (t->keep.skipped[op]) { /* shares its storage, and so its gradient, with another */
         kp_tape_weight_grads(t, op);
@@ -326,8 +327,8 @@ static void begin(kp_taping *t)
         uint32_t root = t->keep.root[g->outputs[i]];
         if (kp_keep_inside(&t->keep, g->tensors[root].op)) begin_output(t, root);
     }
-    for (uint32_t i = t->part->end_op; i < g->n_ops; i++)
-        for (uint32_t k = 0; k < g->ops[i].n_in; k++) {
+    for (uint32_t i = t->part->first_op; i < g->n_ops; i++)
+        for (uint32_t k = 0; k < g->ops[i].n_in && !kp_keep_inside(&t->keep, i); k++) {
             uint32_t root = t->keep.root[g->ops[i].in[k]];
             bool mine = kp_keep_inside(&t->keep, g->tensors[root].op) && wanted(t, root);
             if (mine && t->first_flow[root] == KP_NO)
@@ -341,7 +342,8 @@ static void begin(kp_taping *t)
 static void loss(kp_taping *t)
 {
     const kp_graph *g = t->graph;
-    uint32_t copies = (uint32_t)t->profile->loss_kept + t->profile->loss_moment;
+    uint32_t copies = (uint32_t)t->profile->loss_kept + t->profile->loss_moment +
+                      t->training->launch.fused_loss;
     kp_taping_step(t, KP_PHASE_BACKWARD, KP_NO);
     for (uint32_t i = 0; i < g->n_outputs; i++) {
         const kp_tensor *y = &g->tensors[g->outputs[i]];
@@ -358,11 +360,12 @@ static void loss(kp_taping *t)
     }
 }
 
-/* A recomputed segment [from, end): its forward pass again, now keeping everything. */
+/* A segment [from, end): if it is recomputed, its forward pass again, now keeping everything. */
 static void recompute(kp_taping *t, uint32_t from, uint32_t end)
 {
     kp_taping_step(t, KP_PHASE_BACKWARD, from);
-    for (uint32_t i = from; i < end; i++) kp_tape_forward_op(t, i, true);
+    for (uint32_t i = from; i < end && kp_tape_recomputed(t, i); i++)
+        if (kp_keep_inside(&t->keep, i)) kp_tape_forward_op(t, i, true);
     for (uint32_t i = from; i < end; i++)
         for (uint32_t v = t->border[i]; v != KP_NO; v = t->next_border[v])
             kp_tape_drop_value(t, v, i);

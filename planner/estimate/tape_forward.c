@@ -7,7 +7,7 @@
 /* The same buffer for the other micro-batches in flight: they stay until the step's end. */
 static void other_copies(kp_taping *t, kp_taping_new b)
 {
-    uint64_t copies = t->part->in_flight - 1;
+    uint64_t copies = b.op == KP_NO ? 0 : kp_part_in_flight(t->part, b.op) - 1;
     if (!copies || b.category != KP_CAT_ACTIVATIONS) return;
     b.bytes = kp_mul_u64(b.bytes, copies);
     uint32_t id = kp_taping_take(t, &b, 1);
@@ -36,7 +36,7 @@ static void take_value(kp_taping *t, uint32_t value, uint32_t owner, const char 
     uint32_t n = t->graph->n_tensors, tensor = value < n ? value : value - n;
     uint32_t needs = !training ? 0 : t->segment ? t->own_needs[value] : v->needs;
     bool border = t->segment && crosses, loss_read = t->again && v->last == KP_NO; /* its output */
-    uint32_t reading = (border && training) || loss_read ? 0 : 1;
+    uint32_t reading = (border && t->again) || loss_read ? 0 : 1;
     if (t->stored[value] != KP_NO) {
         kp_taping_hold(t, t->stored[value], needs + reading);
         return;
@@ -49,10 +49,10 @@ static void take_value(kp_taping *t, uint32_t value, uint32_t owner, const char 
                        &t->sizes.tensors[tensor],
                        v->dtype,
                        v->bytes};
-    t->stored[value] = kp_taping_take(t, &b, needs + reading + (border && !training));
+    t->stored[value] = kp_taping_take(t, &b, needs + reading + (border && !t->again));
     if (!kp_taping_failed(t) && t->steps[t->n_steps - 1].phase == KP_PHASE_FORWARD)
         other_copies(t, b);
-    if (!border || training) return;
+    if (!border || t->again) return;
     t->next_border[value] = t->border[owner];
     t->border[owner] = value;
 }
@@ -185,7 +185,7 @@ void kp_tape_forward_op(kp_taping *t, uint32_t op, bool training)
     }
     for (uint32_t k = 0; k < o->n_out && !t->keep.skipped[op]; k++) {
         const kp_value *v = &t->keep.values[o->out[k]];
-        bool crosses = t->segment && v->last != KP_NO && v->last >= t->segment[op];
+        bool crosses = t->segment && t->crosses[o->out[k]];
         if (v->written && o->op != KP_OP_INPUT)
             take_value(t, o->out[k], op, "output", training, crosses);
     }
@@ -207,9 +207,9 @@ static void receive(kp_taping *t, bool training)
 {
     const kp_graph *g = t->graph;
     for (uint32_t i = t->part->first_op; i < t->part->end_op; i++)
-        for (uint32_t k = 0; k < g->ops[i].n_in; k++) {
+        for (uint32_t k = 0; k < g->ops[i].n_in && kp_keep_inside(&t->keep, i); k++) {
             uint32_t x = t->keep.root[g->ops[i].in[k]], writer = g->tensors[x].op;
-            if (writer >= t->part->first_op || g->ops[writer].op == KP_OP_INPUT ||
+            if (kp_keep_inside(&t->keep, writer) || g->ops[writer].op == KP_OP_INPUT ||
                 t->stored[x] != KP_NO)
                 continue;
             take_value(t, x, i, "received", training, true);
@@ -222,7 +222,7 @@ void kp_tape_forward(kp_taping *t)
     kp_taping_step(t, KP_PHASE_FORWARD, KP_NO);
     receive(t, !t->segment);
     for (uint32_t i = t->part->first_op; i < t->part->end_op; i++)
-        kp_tape_forward_op(t, i, !t->segment);
+        if (kp_keep_inside(&t->keep, i)) kp_tape_forward_op(t, i, !kp_tape_recomputed(t, i));
 }
 
 void kp_tape_eval(kp_taping *t)
@@ -233,7 +233,8 @@ void kp_tape_eval(kp_taping *t)
     t->again = false;
     kp_taping_step(t, KP_PHASE_EVAL, KP_NO);
     receive(t, false);
-    for (uint32_t i = t->part->first_op; i < t->part->end_op; i++) kp_tape_forward_op(t, i, false);
+    for (uint32_t i = t->part->first_op; i < t->part->end_op; i++)
+        if (kp_keep_inside(&t->keep, i)) kp_tape_forward_op(t, i, false);
     for (uint32_t v = 0; v < n; v++)
         if (t->stored[v] != KP_NO) kp_tape_drop_value(t, v, KP_NO);
 }

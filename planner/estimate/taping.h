@@ -70,6 +70,8 @@ typedef struct kp_taping {
                                        backward    passes of that segment that read it */
     bool again;                     /* the backward pass with recomputed segments has begun */
     const uint32_t *segment;        /* of each op: where its recomputed segment ends; NULL: none */
+    const bool *plain;              /* ops that are segments of their own and not recomputed */
+    const bool *crosses;            /* values that are held until their own segment's turn */
     bool *here;                     /* weights of this part */
     bool together;                  /* all gradients live until the update */
     bool late;          /* weight gradients wait until all others are done (XLA may do so) */
@@ -119,6 +121,11 @@ void kp_tape_backward(kp_taping *t); /* gradients; frees what was kept */
 void kp_tape_update(kp_taping *t);   /* the optimizer */
 void kp_tape_eval(kp_taping *t);     /* the forward pass alone */
 
+/* Segments, what they are made of and what crosses their borders. */
+kp_status kp_tape_segments(kp_taping *t);
+/* True if the op's forward pass runs again before its backward pass. */
+bool kp_tape_recomputed(const kp_taping *t, uint32_t op);
+
 /* One op's forward pass; training: what its backward pass reads stays. */
 void kp_tape_forward_op(kp_taping *t, uint32_t op, bool training);
 /* The workspace of a product that runs; KP_NO if the op is none. */
@@ -134,6 +141,10 @@ bool kp_taping_copies(const kp_taping *t, const kp_graph_op *op, uint32_t weight
                       kp_dtype *ret_dtype);
 /* dp, if ZeRO of at least `level` divides; else 1. */
 uint32_t kp_taping_shards(const kp_taping *t, uint32_t level);
+/* The same for what belongs to a weight: experts' weights have fewer copies. */
+uint32_t kp_taping_weight_shards(const kp_taping *t, uint32_t level, uint32_t weight);
+/* True under Megatron: it sums gradients in a buffer that is there from the start. */
+bool kp_taping_is_megatron(const kp_taping *t);
 
 /* Bytes of a weight's gradient as it is computed, and of this rank's share of it where ZeRO
  * divides. */

@@ -50,6 +50,7 @@ typedef struct kp_weight {
     bool trainable;
     kp_weight_role role;
     uint32_t layer;   /* owner */
+    bool expert;      /* of experts: axis 0 numbers them */
 } kp_weight;
 
 typedef struct kp_tensor {
@@ -150,6 +151,8 @@ typedef struct kp_graph {
     uint64_t fixed_batch; /* the file fixes the batch to this; 0: free */
     uint64_t params, trainable_params; /* elements; KP_ROLE_STATE not counted */
     kp_compile compile;
+    const struct kp_oplan *oplan; /* a plan in the file (oplan.h); NULL: none */
+    const struct kp_launch *launch; /* how the file says that it is trained (launch.h); NULL: not said */
     bool low_confidence;  /* an unknown layer's inside is not counted */
 } kp_graph;
 
