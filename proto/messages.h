@@ -175,7 +175,7 @@ typedef struct kp_explain_peak {
 
 typedef struct kp_explain_phase {
     const char *name;
-    uint64_t peak_bytes, host_bytes; /* of a rank's device; of all ranks on one node's host */
+    uint64_t peak_bytes, allocated_bytes, host_bytes; /* of a rank's device; of all ranks on one node's host */
     kp_verdict_fit verdict;          /* of this phase alone */
     const char *note;                /* what is special about it; NULL: nothing */
 } kp_explain_phase;

@@ -128,6 +128,7 @@ static const kp_schema explain_peak =
 static const kp_field explain_phase_fields[] = {
     STR(name, REQ, "name of the phase"),
     U64(peak_bytes, REQ, "most device bytes during it"),
+    U64(allocated_bytes, NUL, "of them handed out by the framework's allocator"),
     U64(host_bytes, NUL, "host bytes during it, of all ranks on one node"),
     ENUM(verdict, kp_fit_names, OPT, "whether this phase alone fits on the device"),
     STR(note, NUL, "what is special about it"),

@@ -184,9 +184,6 @@ static void unit_updates(costing *c, const kp_taping *t)
         u->update_elems += kp_ceil_div(kp_sizes_weight_elems(&t->sizes, w), kp_taping_shards(t, 1));
         u->update_bytes +=
             (p->update_all + (p->scalers ? 1u : 0u)) * kp_ceil_div(bytes, kp_taping_shards(t, 1));
-        if (kp_taping_is_megatron(t) && t->training->launch.half_grads) /* in float32 for a moment */
-            u->update_bytes += kp_ceil_div(kp_mul_u64(kp_sizes_weight_elems(&t->sizes, w), 4),
-                                           kp_taping_shards(t, 1));
     }
 }
 
@@ -255,18 +252,17 @@ static kp_status fill(costing *c, const kp_tape *tape)
                    .part = &c->part,
                    .arena = c->arena,
                    .profile = kp_profile_of(c->training->framework)};
-    KP_TRY(kp_sizes_make(c->graph, c->training, &c->part, c->arena, &t.sizes, c->err));
+    KP_TRY(kp_sizes_make(c->graph, &c->part, c->arena, &t.sizes, c->err));
     KP_TRY(kp_keep_make(c->graph, c->training, &c->part, &t.sizes, c->arena, &t.keep, c->err));
     kp_rates rates = kp_rates_of(c->cluster, t.profile, c->training->framework);
     KP_TRY(unit_bytes(c, tape));
     KP_TRY(crossings(c, &t.keep));
     unit_times(c, &t.keep, &rates);
     unit_updates(c, &t);
-    kp_outside o = kp_outside_of(tape, c->training, best_linked(c->cluster));
+    kp_outside o = kp_outside_of(tape, t.profile, best_linked(c->cluster));
     c->out->outside_bytes = kp_categories_sum(&o.high);
     c->out->error = t.profile->error_high;
     c->out->waste = t.profile->waste_high;
-    c->out->border_copies = kp_taping_is_megatron(&t) ? 2 : 0;
     c->out->memory_bytes_per_s = rates.memory_bytes_per_s;
     kp_dtype compute =
         c->graph->n_outputs ? c->graph->tensors[c->graph->outputs[0]].dtype : KP_FLOAT32;

@@ -15,6 +15,10 @@ typedef struct kp_layer_bytes {
     uint64_t activations;                   /* kept outputs over the step */
 } kp_layer_bytes;
 
+typedef struct kp_bounded {
+    uint64_t bytes, low, high; /* low <= bytes <= high */
+} kp_bounded;
+
 typedef struct kp_memory {
     kp_categories peak;             /* at the peak; the sum is the peak */
     uint64_t low_bytes, high_bytes; /* bounds of the peak */
@@ -24,7 +28,7 @@ typedef struct kp_memory {
     kp_bounded kept;                /* allocated beyond the states as the forward pass ends */
     kp_phase phase;
     uint32_t op, layer; /* where the peak is; KP_NO where none */
-    uint64_t phase_bytes[KP_PHASE_COUNT];
+    uint64_t phase_bytes[KP_PHASE_COUNT], phase_allocated_bytes[KP_PHASE_COUNT];
     const uint32_t *live; /* buffers alive at the peak, largest first */
     uint32_t n_live;
     const kp_layer_bytes *layers; /* one a graph layer (inner layers; nested models' are 0) */

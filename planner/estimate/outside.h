@@ -11,10 +11,9 @@
 
 typedef struct kp_outside {
     kp_categories bytes, low, high;
-    /* of those: what the framework's own allocator hands out */
-    uint64_t inside, inside_low, inside_high;
+    uint64_t inside; /* of bytes: what the framework's own allocator hands out */
 } kp_outside;
 
-kp_outside kp_outside_of(const kp_tape *tape, const kp_training *training, const kp_device *device);
+kp_outside kp_outside_of(const kp_tape *tape, const kp_profile *profile, const kp_device *device);
 
 #endif

@@ -42,6 +42,7 @@ typedef struct kp_profile {
     bool xla;            /* fuses: keep_xla.c; else rules and acts below */
     bool grads_together; /* all weight gradients live until the update */
     bool grads_f32;      /* weight gradients are float32 whatever the compute type */
+    bool programs;       /* layers of torch's libraries run as their programs say (program.h) */
     bool flash;          /* attention never writes its scores */
     bool casts_kernels;  /* mixed policies keep a copy of each kernel in the compute type */
     bool scalers;        /* mixed_float16 tests all gradients before the first update */
@@ -69,11 +70,7 @@ typedef struct kp_profile {
 /* The row of a framework (not AUTO). */
 const kp_profile *kp_profile_of(kp_framework framework);
 
-/* Bytes of the products' workspaces on a card. */
-kp_bounded kp_profile_space(const kp_profile *profile, const kp_training *training,
-                            const kp_device *device);
-
-/* Compute capability 9 (Hopper), 10 (Blackwell), ... of a card; 0: not known. */
-unsigned kp_profile_generation(const kp_device *device);
+/* Bytes of the products' workspace on a card. */
+uint64_t kp_profile_space(const kp_profile *profile, const kp_device *device);
 
 #endif

@@ -11,7 +11,7 @@
 
 /* ---- gradients that flow ---- */
 
-static void flow_to(kp_taping *t, uint32_t root, uint32_t buffer)
+void kp_tape_flow_to(kp_taping *t, uint32_t root, uint32_t buffer)
 {
     if (kp_taping_failed(t)) return;
     if (!KP_GROW(t->arena, t->flows, t->n_flows, t->cap_flows)) {
@@ -22,8 +22,8 @@ static void flow_to(kp_taping *t, uint32_t root, uint32_t buffer)
     t->first_flow[root] = t->n_flows++;
 }
 
-static uint32_t take_gradient(kp_taping *t, uint32_t tensor, uint32_t op, const char *what,
-                              kp_dtype dtype, uint32_t holders)
+uint32_t kp_tape_take_gradient(kp_taping *t, uint32_t tensor, uint32_t op, const char *what,
+                               kp_dtype dtype, uint32_t holders)
 {
     const kp_tensor *x = &t->graph->tensors[tensor];
     kp_taping_new b = {KP_CAT_TEMPORARY,
@@ -38,7 +38,7 @@ static uint32_t take_gradient(kp_taping *t, uint32_t tensor, uint32_t op, const 
 
 /* The gradient of a root, summed if several came; KP_NO if none. Runtimes add each to the first
  * as it comes; XLA adds all at once into a buffer of its own. */
-static uint32_t gather(kp_taping *t, uint32_t root, uint32_t op)
+uint32_t kp_tape_gather(kp_taping *t, uint32_t root, uint32_t op)
 {
     uint32_t first = t->first_flow[root];
     if (first == KP_NO) return KP_NO;
@@ -46,8 +46,8 @@ static uint32_t gather(kp_taping *t, uint32_t root, uint32_t op)
     bool several = false;
     for (uint32_t f = first; f != KP_NO; f = t->flows[f].next) several |= t->flows[f].buffer != key;
     if (several && t->profile->xla) {
-        uint32_t sum =
-            take_gradient(t, root, op, "sum of gradients", t->graph->tensors[root].dtype, 1);
+        uint32_t sum = kp_tape_take_gradient(t, root, op, "sum of gradients",
+                                             t->graph->tensors[root].dtype, 1);
         for (uint32_t f = first; f != KP_NO; f = t->flows[f].next)
             kp_taping_drop(t, t->flows[f].buffer);
         t->first_flow[root] = KP_NO;
@@ -69,7 +69,7 @@ static void hand_on(kp_taping *t, const kp_graph_op *o, uint32_t key)
     for (uint32_t k = 0; k < o->n_in; k++) {
         if (!wanted(t, o->in[k])) continue;
         kp_taping_hold(t, key, 1);
-        flow_to(t, t->keep.root[o->in[k]], key);
+        kp_tape_flow_to(t, t->keep.root[o->in[k]], key);
     }
     kp_taping_drop(t, key);
 }
@@ -80,19 +80,19 @@ static void input_gradients(kp_taping *t, uint32_t op)
     for (uint32_t k = 0; k < o->n_in; k++) {
         uint32_t root = t->keep.root[o->in[k]];
         if (!wanted(t, o->in[k])) continue;
-        uint32_t d =
-            take_gradient(t, root, op, "gradient of the output", t->graph->tensors[root].dtype, 1);
+        uint32_t d = kp_tape_take_gradient(t, root, op, "gradient of the output",
+                                           t->graph->tensors[root].dtype, 1);
         /* Op-by-op runtimes add to the gradient that is there. */
         if (!t->profile->xla && t->first_flow[root] != KP_NO)
             kp_taping_drop(t, d);
         else
-            flow_to(t, root, d);
+            kp_tape_flow_to(t, root, d);
     }
 }
 
 /* ---- one op ---- */
 
-static void drop_needs(kp_taping *t, uint32_t op, bool own_output, bool others)
+void kp_tape_drop_needs(kp_taping *t, uint32_t op, bool own_output, bool others)
 {
     const kp_graph_op *o = &t->graph->ops[op];
     uint32_t y = o->n_out ? t->keep.root[o->out[0]] : KP_NO;
@@ -101,25 +101,19 @@ static void drop_needs(kp_taping *t, uint32_t op, bool own_output, bool others)
             kp_tape_drop_value(t, t->keep.needs[i], op);
 }
 
-static void drop_some(kp_taping *t, uint32_t op, bool kept_only)
+static void drop_extras(kp_taping *t, uint32_t op)
 {
     for (uint32_t i = t->keep.first_extra[op]; i < t->keep.first_extra[op + 1]; i++) {
-        if (kept_only && t->keep.extras[i].when != KP_EXTRA_KEPT) continue;
         kp_taping_drop(t, t->extra_stored[i]);
         t->extra_stored[i] = KP_NO;
     }
-}
-
-static void drop_extras(kp_taping *t, uint32_t op)
-{
-    drop_some(t, op, false);
 }
 
 static void take_extras(kp_taping *t, uint32_t op, kp_extra_when when)
 {
     for (uint32_t i = t->keep.first_extra[op]; i < t->keep.first_extra[op + 1]; i++) {
         const kp_extra *e = &t->keep.extras[i];
-        if (e->when != when || t->extra_stored[i] != KP_NO) continue;
+        if (e->when != when) continue;
         kp_taping_new b = {
             e->category, t->graph->ops[e->op].layer, e->op, e->what, e->shape, e->dtype, e->bytes};
         t->extra_stored[i] = kp_taping_take(t, &b, 1);
@@ -152,18 +146,13 @@ static void weighty_xla(kp_taping *t, uint32_t op, uint32_t key)
 {
     const kp_graph_op *o = &t->graph->ops[op];
     uint32_t y = t->keep.root[o->out[0]];
-    /* Transposed convolutions and 1-D ones write dz in both forms at once. */
-    bool both = t->keep.soft[y] ? o->op == KP_OP_CONV_TRANSPOSE : o->attr.spatial == 1;
-    if (both) take_extras(t, op, KP_EXTRA_GRADIENT);
     if (t->keep.soft[y]) { /* everything above, fused, in place of z */
-        uint32_t dz =
-            take_gradient(t, y, op, "gradient of the output", t->graph->tensors[y].dtype, 1);
+        uint32_t dz = kp_tape_take_gradient(t, y, op, "gradient of the output",
+                                            t->graph->tensors[y].dtype, 1);
         kp_taping_drop(t, key);
         key = dz;
     }
-    drop_needs(t, op, true, false);
-    drop_some(t, op, true);
-    take_extras(t, op, KP_EXTRA_GRADIENT);
+    kp_tape_drop_needs(t, op, true, false);
     take_extras(t, op, KP_EXTRA_BACKWARD);
     bool wait = waits(t, op, key);
     uint32_t space = kp_tape_product_space(t, op);
@@ -173,77 +162,34 @@ static void weighty_xla(kp_taping *t, uint32_t op, uint32_t key)
         t->waiting_key[t->n_waiting++] = key;
     } else {
         kp_tape_weight_grads(t, op);
-        drop_needs(t, op, false, true);
+        kp_tape_drop_needs(t, op, false, true);
     }
     kp_taping_drop(t, space);
-    drop_extras(t, op);
     input_gradients(t, op);
-    kp_taping_drop(t, key);
-}
-
-/* The gradients of an op's own scale and shift are sums over its output's gradient, which is then
- * in memory, for LayerNormalization with its product with the normalised input. */
-static uint32_t summed_gradient(kp_taping *t, uint32_t op)
-{
-    const kp_graph_op *o = &t->graph->ops[op];
-    bool sums = o->op == KP_OP_SCALE || o->op == KP_OP_BATCHNORM || o->op == KP_OP_LAYERNORM ||
-                o->op == KP_OP_RMSNORM || o->op == KP_OP_GROUPNORM;
-    uint32_t y = t->keep.root[o->out[0]];
-    kp_dtype dtype = t->graph->tensors[y].dtype;
-    if (!sums || !kp_keep_trains(t->graph, o)) return KP_NO;
-    uint32_t key = take_gradient(t, y, op, "gradient of the output", dtype, 1);
-    if (o->op == KP_OP_LAYERNORM)
-        kp_taping_drop(t, take_gradient(t, y, op, "product of the scale's gradient", dtype, 1));
-    return key;
-}
-
-static void pass_xla(kp_taping *t, uint32_t op, uint32_t key)
-{
-    const kp_graph_op *o = &t->graph->ops[op];
-    take_extras(t, op, KP_EXTRA_BACKWARD);
-    if (key == KP_NO) key = summed_gradient(t, op);
-    if (o->op == KP_OP_GATHER) drop_extras(t, op); /* the table's gradient is complete */
-    kp_tape_weight_grads(t, op);
-    drop_needs(t, op, true, true);
-    drop_extras(t, op);
-    hand_on(t, o, key);
-}
-
-static void loop_xla(kp_taping *t, uint32_t op, uint32_t key)
-{
-    take_extras(t, op, KP_EXTRA_BACKWARD);
-    if (!t->graph->ops[op].attr.return_sequences) { /* padded to all steps */
-        kp_taping_drop(t, key);
-        key = KP_NO;
-    }
-    uint32_t space = kp_tape_product_space(t, op);
-    input_gradients(t, op);
-    kp_tape_weight_grads(t, op);
-    drop_needs(t, op, true, true);
-    drop_extras(t, op);
-    kp_taping_drop(t, space);
     kp_taping_drop(t, key);
 }
 
 static void backward_xla(kp_taping *t, uint32_t op, uint32_t key)
 {
+    const kp_graph_op *o = &t->graph->ops[op];
     switch ((kp_back)t->keep.back[op]) {
     case KP_BACK_WEIGHTY:
         weighty_xla(t, op, key);
+        drop_extras(t, op);
         return;
     case KP_BACK_NEW:
-        drop_needs(t, op, true, true);
+        kp_tape_drop_needs(t, op, true, true);
         take_extras(t, op, KP_EXTRA_BACKWARD);
-        drop_some(t, op, true); /* the scatter writes over its zeros */
         input_gradients(t, op);
         drop_extras(t, op);
         kp_taping_drop(t, key);
         return;
-    case KP_BACK_LOOP:
-        loop_xla(t, op, key);
-        return;
     case KP_BACK_PASS:
-        pass_xla(t, op, key);
+        take_extras(t, op, KP_EXTRA_BACKWARD);
+        kp_tape_weight_grads(t, op);
+        kp_tape_drop_needs(t, op, true, true);
+        drop_extras(t, op);
+        hand_on(t, o, key);
         return;
     }
 }
@@ -255,7 +201,7 @@ static void backward_eager(kp_taping *t, uint32_t op, uint32_t key)
     take_extras(t, op, KP_EXTRA_BACKWARD);
     if (!pass) input_gradients(t, op);
     kp_tape_weight_grads(t, op);
-    drop_needs(t, op, true, true);
+    kp_tape_drop_needs(t, op, true, true);
     drop_extras(t, op);
     if (pass)
         hand_on(t, o, key);
@@ -266,18 +212,21 @@ static void backward_eager(kp_taping *t, uint32_t op, uint32_t key)
 static void backward_op(kp_taping *t, uint32_t op)
 {
     const kp_graph_op *o = &t->graph->ops[op];
-    if (!kp_keep_inside(&t->keep, op) || !t->keep.wants[op] || o->op == KP_OP_INPUT || !o->n_out)
-        return;
+    if (!t->keep.wants[op] || o->op == KP_OP_INPUT || !o->n_out) return;
     kp_taping_step(t, KP_PHASE_BACKWARD, op);
     if (t->keep.skipped[op]) { /* shares its storage, and so its gradient, with another */
         kp_tape_weight_grads(t, op);
-        drop_needs(t, op, true, true);
+        kp_tape_drop_needs(t, op, true, true);
         drop_extras(t, op);
+        return;
+    }
+    if (t->runs[op]) {
+        kp_tape_program_backward(t, op);
         return;
     }
     uint32_t key = KP_NO;
     for (uint32_t k = 0; k < o->n_out; k++) {
-        uint32_t one = gather(t, t->keep.root[o->out[k]], op);
+        uint32_t one = kp_tape_gather(t, t->keep.root[o->out[k]], op);
         if (key == KP_NO)
             key = one;
         else
@@ -294,7 +243,7 @@ static void backward_op(kp_taping *t, uint32_t op)
 /* The gradient that the loss gives to one output. XLA fuses the loss into what it reads: an output
  * that is not in memory has no gradient there either, and each row's loss is a buffer of its own
  * until the gradient is written. */
-static void begin_output(kp_taping *t, uint32_t root)
+static void begin_output(kp_taping *t, uint32_t output, uint32_t root)
 {
     const kp_graph *g = t->graph;
     const kp_shape *shape = &t->sizes.tensors[root];
@@ -310,10 +259,13 @@ static void begin_output(kp_taping *t, uint32_t root)
                           xla ? kp_mul_u64(kp_sizes_tensor_elems(&t->sizes, root) / last, 4) : 0};
     kp_taping_step(t, KP_PHASE_BACKWARD, g->tensors[root].op);
     uint32_t row = kp_taping_take(t, &rows, 1);
-    if (wanted(t, root))
-        flow_to(t, root,
-                fused ? KP_NO : take_gradient(t, root, KP_NO, "gradient of the output", dtype, 1));
-    if (t->keep.values[root].last == KP_NO) kp_tape_drop_value(t, root, g->tensors[root].op);
+    if (wanted(t, root) && !kp_tape_given(t, output, root))
+        kp_tape_flow_to(
+            t, root,
+            fused ? KP_NO
+                  : kp_tape_take_gradient(t, root, KP_NO, "gradient of the output", dtype, 1));
+    if (t->keep.values[root].last == KP_NO && !t->given)
+        kp_tape_drop_value(t, root, g->tensors[root].op);
     kp_taping_drop(t, row);
 }
 
@@ -325,16 +277,16 @@ static void begin(kp_taping *t)
         take_extras(t, i, KP_EXTRA_START);
     for (uint32_t i = 0; i < g->n_outputs; i++) {
         uint32_t root = t->keep.root[g->outputs[i]];
-        if (kp_keep_inside(&t->keep, g->tensors[root].op)) begin_output(t, root);
+        if (kp_keep_inside(&t->keep, g->tensors[root].op)) begin_output(t, i, root);
     }
-    for (uint32_t i = t->part->first_op; i < g->n_ops; i++)
-        for (uint32_t k = 0; k < g->ops[i].n_in && !kp_keep_inside(&t->keep, i); k++) {
+    for (uint32_t i = t->part->end_op; i < g->n_ops; i++)
+        for (uint32_t k = 0; k < g->ops[i].n_in; k++) {
             uint32_t root = t->keep.root[g->ops[i].in[k]];
             bool mine = kp_keep_inside(&t->keep, g->tensors[root].op) && wanted(t, root);
             if (mine && t->first_flow[root] == KP_NO)
-                flow_to(
-                    t, root,
-                    take_gradient(t, root, KP_NO, "received gradient", g->tensors[root].dtype, 1));
+                kp_tape_flow_to(t, root,
+                                kp_tape_take_gradient(t, root, KP_NO, "received gradient",
+                                                      g->tensors[root].dtype, 1));
         }
 }
 
@@ -342,8 +294,8 @@ static void begin(kp_taping *t)
 static void loss(kp_taping *t)
 {
     const kp_graph *g = t->graph;
-    uint32_t copies = (uint32_t)t->profile->loss_kept + t->profile->loss_moment +
-                      t->training->launch.fused_loss;
+    uint32_t copies = (uint32_t)t->profile->loss_kept + t->profile->loss_moment;
+    if (t->given) return;
     kp_taping_step(t, KP_PHASE_BACKWARD, KP_NO);
     for (uint32_t i = 0; i < g->n_outputs; i++) {
         const kp_tensor *y = &g->tensors[g->outputs[i]];
@@ -360,12 +312,11 @@ static void loss(kp_taping *t)
     }
 }
 
-/* A segment [from, end): if it is recomputed, its forward pass again, now keeping everything. */
+/* A recomputed segment [from, end): its forward pass again, now keeping everything. */
 static void recompute(kp_taping *t, uint32_t from, uint32_t end)
 {
     kp_taping_step(t, KP_PHASE_BACKWARD, from);
-    for (uint32_t i = from; i < end && kp_tape_recomputed(t, i); i++)
-        if (kp_keep_inside(&t->keep, i)) kp_tape_forward_op(t, i, true);
+    for (uint32_t i = from; i < end; i++) kp_tape_forward_op(t, i, true);
     for (uint32_t i = from; i < end; i++)
         for (uint32_t v = t->border[i]; v != KP_NO; v = t->next_border[v])
             kp_tape_drop_value(t, v, i);
@@ -390,9 +341,10 @@ void kp_tape_backward(kp_taping *t)
         uint32_t space = kp_tape_product_space(t, t->waiting[i]);
         kp_tape_weight_grads(t, t->waiting[i]);
         kp_taping_drop(t, space);
-        drop_needs(t, t->waiting[i], false, true);
+        kp_tape_drop_needs(t, t->waiting[i], false, true);
         kp_taping_drop(t, t->waiting_key[i]);
     }
+    kp_tape_programs_end(t);
     for (uint32_t i = 0; i < t->graph->n_tensors; i++) /* sent back to the stage before */
         for (uint32_t f = t->first_flow[i]; f != KP_NO; f = t->flows[f].next)
             kp_taping_drop(t, t->flows[f].buffer);

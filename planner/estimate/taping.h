@@ -70,10 +70,11 @@ typedef struct kp_taping {
                                        backward    passes of that segment that read it */
     bool again;                     /* the backward pass with recomputed segments has begun */
     const uint32_t *segment;        /* of each op: where its recomputed segment ends; NULL: none */
-    const bool *plain;              /* ops that are segments of their own and not recomputed */
-    const bool *crosses;            /* values that are held until their own segment's turn */
     bool *here;                     /* weights of this part */
     bool together;                  /* all gradients live until the update */
+    uint32_t *given;                /* of each output: the gradient that the caller gives; NULL: the
+                                             loss makes them */
+    struct kp_program_run **runs;   /* of each op with a program that runs; NULL where none */
     bool late;          /* weight gradients wait until all others are done (XLA may do so) */
     const char **names; /* of each weight: the last part of its path */
     uint32_t *name_ids; /* weights of one name have the id of the first */
@@ -121,10 +122,23 @@ void kp_tape_backward(kp_taping *t); /* gradients; frees what was kept */
 void kp_tape_update(kp_taping *t);   /* the optimizer */
 void kp_tape_eval(kp_taping *t);     /* the forward pass alone */
 
-/* Segments, what they are made of and what crosses their borders. */
-kp_status kp_tape_segments(kp_taping *t);
-/* True if the op's forward pass runs again before its backward pass. */
-bool kp_tape_recomputed(const kp_taping *t, uint32_t op);
+/* Ops with a program (tape_program.c): forward, backward, and what retained graphs still hold. */
+void kp_tape_program_forward(kp_taping *t, uint32_t op, bool training);
+void kp_tape_program_backward(kp_taping *t, uint32_t op);
+void kp_tape_programs_end(kp_taping *t);
+/* The given gradient of an output flows to it; false: none is given. */
+bool kp_tape_given(kp_taping *t, uint32_t output, uint32_t root);
+
+/* Gradients that flow: one more to a root, all of them as one buffer, a new one; one holder less of
+ * what an op's backward pass reads. */
+void kp_tape_flow_to(kp_taping *t, uint32_t root, uint32_t buffer);
+uint32_t kp_tape_gather(kp_taping *t, uint32_t root, uint32_t op);
+uint32_t kp_tape_take_gradient(kp_taping *t, uint32_t tensor, uint32_t op, const char *what,
+                               kp_dtype dtype, uint32_t holders);
+void kp_tape_drop_needs(kp_taping *t, uint32_t op, bool own_output, bool others);
+/* A value comes into memory (tape_forward.c); made: the buffer that holds it already, or NULL. */
+void kp_tape_take_value(kp_taping *t, uint32_t value, uint32_t owner, const char *what,
+                        bool training, bool crosses, const uint32_t *made);
 
 /* One op's forward pass; training: what its backward pass reads stays. */
 void kp_tape_forward_op(kp_taping *t, uint32_t op, bool training);
@@ -134,6 +148,12 @@ uint32_t kp_tape_product_space(kp_taping *t, uint32_t op);
 void kp_tape_drop_value(kp_taping *t, uint32_t value, uint32_t op);
 /* The step that follows once a weight's gradient is there. */
 void kp_tape_weight_grads(kp_taping *t, uint32_t op);
+/* The same for a gradient that a program computed, whose holder it takes over; and for that of
+ * input `which` of an op, which flows on. */
+void kp_tape_weight_given(kp_taping *t, uint32_t weight, uint32_t buffer);
+void kp_tape_input_given(kp_taping *t, uint32_t op, uint32_t which, uint32_t buffer);
+/* The same buffer for the other micro-batches in flight: they stay until the step's end. */
+void kp_tape_other_copies(kp_taping *t, kp_taping_new buffer);
 
 /* True if the kernel of this op is copied (transposed, or to the compute type) while the step runs.
  */
@@ -141,10 +161,6 @@ bool kp_taping_copies(const kp_taping *t, const kp_graph_op *op, uint32_t weight
                       kp_dtype *ret_dtype);
 /* dp, if ZeRO of at least `level` divides; else 1. */
 uint32_t kp_taping_shards(const kp_taping *t, uint32_t level);
-/* The same for what belongs to a weight: experts' weights have fewer copies. */
-uint32_t kp_taping_weight_shards(const kp_taping *t, uint32_t level, uint32_t weight);
-/* True under Megatron: it sums gradients in a buffer that is there from the start. */
-bool kp_taping_is_megatron(const kp_taping *t);
 
 /* Bytes of a weight's gradient as it is computed, and of this rank's share of it where ZeRO
  * divides. */

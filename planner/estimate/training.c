@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "planner/estimate/training_parts.h"
+#include "planner/estimate/training.h"
 #include <inttypes.h>
 #include <math.h>
 
@@ -43,6 +43,8 @@ static const struct {
     {"tversky", KP_LOSS_OTHER},
     {"ctc", KP_LOSS_OTHER},
     {"circle", KP_LOSS_SPARSE},
+    {"output_gradient", KP_LOSS_GRADIENT},
+    {"output_sum", KP_LOSS_SUM},
 };
 
 static const kp_framework framework_of[KP_FORMAT_COUNT] = {
@@ -125,8 +127,7 @@ static kp_status resolve_framework(resolver *r)
 static kp_status resolve_batch(resolver *r)
 {
     uint64_t fixed = r->graph->fixed_batch, given = r->options->batch;
-    uint64_t said = r->out->launch.batch;
-    r->out->batch = given != UINT64_MAX ? given : fixed ? fixed : said ? said : 32;
+    r->out->batch = given != UINT64_MAX ? given : fixed ? fixed : 32;
     if (!given) {
         kp_fail(r->err, KP_USAGE, "a batch of 0 samples trains nothing");
         kp_hint(r->err, "--batch takes 1 or more");
@@ -144,9 +145,7 @@ static kp_status resolve_batch(resolver *r)
     }
     if (given != UINT64_MAX) return KP_OK;
     return assume(r, "batch", kp_arena_fmt(r->arena, "%" PRIu64, r->out->batch),
-                  fixed  ? "the file's input shape"
-                  : said ? "the file's global batch (--batch)"
-                         : "Keras's default (--batch)");
+                  fixed ? "the file's input shape" : "Keras's default (--batch)");
 }
 
 /* All inputs are bound and a size is still open: a layer whose shape the file leaves open. */
@@ -220,9 +219,7 @@ static kp_status resolve_optimizer(resolver *r)
                          (uint32_t)rms_momentum;
     }
     return assume(r, "optimizer", kp_optimizer_names[t->optimizer],
-                  known ? r->graph->format == KP_FORMAT_MEGATRON
-                              ? "the file's arguments (--optimizer)"
-                              : "the file's compile_config (--optimizer)"
+                  known ? "the file's compile_config (--optimizer)"
                         : "the usual choice (--optimizer)");
 }
 
@@ -306,6 +303,8 @@ static kp_status resolve_rest(resolver *r)
     if (o->grad_accum == UINT32_MAX && file > 1)
         KP_TRY(assume(r, "grad_accum", kp_arena_fmt(r->arena, "%" PRIu32, file),
                       "the file's compile_config (--grad-accum)"));
+    t->retain_graph = r->graph->compile.retain_graph;
+    t->gradient_dtype = r->graph->compile.gradient_dtype;
     t->samples = o->samples;
     t->data = o->data;
     if (t->data != KP_DATA_RAM || t->samples != UINT64_MAX) return KP_OK;
@@ -321,7 +320,6 @@ kp_status kp_training_resolve(const kp_graph *graph, const kp_options *options, 
     resolver r = {graph, options, arena, &training, 0, err};
     KP_TRY(resolve_open(&r));
     KP_TRY(resolve_framework(&r));
-    KP_TRY(kp_training_launch(graph, &training, err));
     KP_TRY(resolve_batch(&r));
     KP_TRY(resolve_optimizer(&r));
     KP_TRY(resolve_loss(&r));

@@ -8,7 +8,6 @@
 #define KP_PLANNER_ESTIMATE_TRAINING_H
 
 #include "planner/model/graph.h"
-#include "planner/model/launch.h"
 #include "proto/messages.h"
 
 /*    enum         name           slots  doc (keras/src/optimizers) */
@@ -33,6 +32,8 @@ typedef enum kp_loss {
     KP_LOSS_BINARY,
     KP_LOSS_MSE,
     KP_LOSS_OTHER,
+    KP_LOSS_GRADIENT, /* torch: y.backward(g), the gradients of the outputs are given */
+    KP_LOSS_SUM,      /* torch: y.sum().backward() */
     KP_LOSS_COUNT
 } kp_loss;
 
@@ -46,11 +47,12 @@ typedef struct kp_training {
     const char *loss_name;
     kp_rnn_mode rnn;     /* LOOP or CUDNN */
     uint32_t grad_accum; /* >= 1 */
+    uint32_t multiprocessors; /* of the card; 0: not known */
+    bool retain_graph;   /* torch: the backward pass frees nothing that was saved */
+    const char *gradient_dtype; /* of given gradients; NULL: the output's */
     bool labels_onehot;
     uint64_t samples; /* absent: UINT64_MAX */
     kp_data_mode data;
-    bool cudnn_attention; /* the card's fused attention is cuDNN's (Blackwell), not flash's */
-    kp_launch launch; /* degrees >= 1; of other frameworks than Megatron all at their rest */
     kp_assumption *assumptions;
     uint32_t n_assumptions;
 } kp_training;

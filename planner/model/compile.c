@@ -105,6 +105,15 @@ static const char *loss_name(json_t *json)
     return NULL;
 }
 
+/* How torch's backward pass is called. */
+static void read_backward(const json_t *json, kp_compile *ret)
+{
+    const char *dtype = json_string_value(json_object_get(json, "gradient_dtype"));
+    ret->retain_graph = json_is_true(json_object_get(json, "retain_graph"));
+    kp_dtype known;
+    if (dtype && kp_dtype_from_name(dtype, &known)) ret->gradient_dtype = kp_dtype_names[known];
+}
+
 kp_status kp_keras_compile(kp_reader *reader, const json_t *json, kp_compile *ret)
 {
     *ret = (kp_compile){.learning_rate = (double)NAN};
@@ -112,6 +121,7 @@ kp_status kp_keras_compile(kp_reader *reader, const json_t *json, kp_compile *re
     const json_t *optimizer = json_object_get(json, "optimizer");
     if (!optimizer) optimizer = json_object_get(json, "optimizer_config");
     read_optimizer(optimizer, ret);
+    read_backward(json_object_get(json, "torch"), ret);
     const char *loss = loss_name(json_object_get(json, "loss"));
     return loss ? snake(reader->arena, loss, &ret->loss, reader->err) : KP_OK;
 }

@@ -98,6 +98,7 @@ static kp_status add_input(kp_build *b, kp_spec_layer *spec, uint32_t *ret)
                     .layer = layer, .compute = spec->policy.compute};
     kp_new_op op = {.op = KP_OP_INPUT, .has_dtype = true, .dtype = spec->policy.compute,
                     .out = bind_shape(b->bind, spec->name, spec->cfg->batch_shape)};
+    op.attr.requires_grad = json_is_true(json_object_get(spec->config, "requires_grad"));
     KP_TRY(kp_rule_op(&rule, &op, ret));
     for (unsigned axis = 1; axis < op.out.rank; axis++) {
         if (op.out.dim[axis] != KP_DIM_OPEN) continue;
@@ -196,8 +197,6 @@ kp_status kp_build_finish(kp_build *b, const kp_spec *spec, uint32_t first_layer
     graph->n_warnings = b->n_warnings;
     graph->fixed_batch = b->fixed_batch;
     graph->compile = spec->compile;
-    graph->oplan = spec->oplan;
-    graph->launch = spec->launch;
     graph->low_confidence = b->low_confidence;
     *ret = graph;
     return KP_OK;

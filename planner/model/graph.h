@@ -50,7 +50,6 @@ typedef struct kp_weight {
     bool trainable;
     kp_weight_role role;
     uint32_t layer;   /* owner */
-    bool expert;      /* of experts: axis 0 numbers them */
 } kp_weight;
 
 typedef struct kp_tensor {
@@ -69,7 +68,6 @@ typedef struct kp_op_attr {
     uint8_t spatial;          /* CONV*, POOL*: number of spatial dimensions */
     bool channels_first;
     bool same_padding;        /* CONV*, POOL*: 'same' or 'causal' */
-    bool causal;              /* CONV: all padding stands before the sequence */
     bool transposed_w;        /* MATMUL: w is (out, in), as a tied embedding's table */
     bool return_sequences;    /* RNN */
     kp_cell cell;             /* RNN */
@@ -81,6 +79,12 @@ typedef struct kp_op_attr {
     uint32_t units;           /* RNN */
     int32_t axis;             /* SOFTMAX, CONCAT, norms: the axis, >= 0 */
     double rate;              /* DROPOUT */
+    bool requires_grad;       /* INPUT: a leaf whose gradient is kept (torch) */
+    bool grad_in_place;       /* INPUT: in its own memory, by the op that reads it */
+    const char *program;      /* OPAQUE: what the layer does in torch (estimate/program.h), or NULL */
+    const uint64_t *sizes;    /* the sizes that it names, by letter: 26 */
+    uint8_t products;         /* passes of the program in which products of matrices run: 0 to 2 */
+    uint32_t keeps;           /* bit i: its backward pass reads input i */
 } kp_op_attr;
 
 typedef struct kp_graph_op {
@@ -132,6 +136,8 @@ typedef struct kp_compile {
     double learning_rate;
     bool amsgrad, centered, momentum, use_ema; /* extra slots */
     uint32_t grad_accum;                       /* 0 if not said */
+    bool retain_graph;       /* "torch": {"retain_graph": true}, and the type of given gradients: */
+    const char *gradient_dtype; /* {"gradient_dtype": "bfloat16"}, a name of kp_dtype_names; NULL */
     const char *loss;                          /* snake case, "categorical_crossentropy" */
 } kp_compile;
 
@@ -151,8 +157,6 @@ typedef struct kp_graph {
     uint64_t fixed_batch; /* the file fixes the batch to this; 0: free */
     uint64_t params, trainable_params; /* elements; KP_ROLE_STATE not counted */
     kp_compile compile;
-    const struct kp_oplan *oplan; /* a plan in the file (oplan.h); NULL: none */
-    const struct kp_launch *launch; /* how the file says that it is trained (launch.h); NULL: not said */
     bool low_confidence;  /* an unknown layer's inside is not counted */
 } kp_graph;
 

@@ -262,6 +262,7 @@ const kp_layer_row *kp_row_find(const char *module, const char *class_name)
 {
     if (module && !strcmp(module, KP_MODULE_NEIGHBOUR))
         return find_in(kp_neighbour_rows, kp_neighbour_n_rows, class_name);
+    if (module && !strcmp(module, KP_MODULE_TORCH)) return kp_torch_row_find(class_name);
     if (module && (!strncmp(module, "keras.src.ops.", 14) || !strncmp(module, KP_MODULE_OPS, 9)))
         return find_in(kp_math_rows, kp_math_n_rows, class_name);
     return find_in(kp_layer_rows, kp_layer_n_rows, class_name);

@@ -40,7 +40,6 @@ static const relative relatives[] = {
     {"QSeparableConv2D", "SeparableConv2D", "qkeras", "depthwise_quantizer"},
     {"QSimpleRNN", "SimpleRNN", "qkeras", "kernel_quantizer"},
     {"QSimpleRNNCell", "SimpleRNNCell", "qkeras", "kernel_quantizer"},
-    {"RMSNormalization", "RMSNormalization", "keras_hub", "input_dim"},
     {"ReversibleEmbedding", "ReversibleEmbedding", "keras_hub", "tie_weights"},
     {"TernaryConv2D", "Conv2D", NULL, "kernel_lr_multiplier"},
     {"TernaryDense", "Dense", NULL, "kernel_lr_multiplier"},
@@ -85,6 +84,12 @@ kp_status kp_neighbour_layer(kp_reader *reader, kp_dialect *layer)
     bare_class(json_string_value(json_object_get(layer->json, "registered_name")), &package);
     if (!package && layer->foreign) package = layer->module;
     package = newer_name(package);
+    if (kp_torch_row_is_of(class_name, package)) {
+        layer->class_name = layer->rule = class_name;
+        layer->module = KP_MODULE_TORCH;
+        layer->foreign = false;
+        return KP_OK;
+    }
     if (begins(package, "keras_hub") && kp_row_find(KP_MODULE_NEIGHBOUR, class_name)) {
         layer->class_name = layer->rule = class_name;
         layer->module = KP_MODULE_NEIGHBOUR;

@@ -69,6 +69,9 @@ kp_rule_fn kp_lower_hub_encoder, kp_lower_hub_decoder, kp_lower_fnet, kp_weights
 /* rules_neighbour.c: HGQ */
 kp_rule_fn kp_weights_quantizer, kp_lower_quantizer;
 
+/* rules_torch.c: layers of torch's libraries */
+kp_rule_fn kp_shape_torch, kp_weights_torch, kp_lower_torch;
+
 /* rules_preprocess.c: data preparation */
 kp_rule_fn kp_shape_resize, kp_shape_encoding, kp_shape_discretization, kp_lower_encoding,
     kp_shape_mel, kp_shape_stft, kp_weights_stft, kp_lower_stft;

@@ -100,6 +100,12 @@ extern const size_t kp_math_n_rows;
 extern const kp_layer_row kp_neighbour_rows[]; /* KerasHub's and others' */
 extern const size_t kp_neighbour_n_rows;
 
+/* Layers of torch's libraries (torch_rows.c): the row of a class of a package, or NULL. */
+const kp_layer_row *kp_torch_row_find(const char *class_name);
+bool kp_torch_row_is_of(const char *class_name, const char *package);
+bool kp_row_is_torch(const kp_layer_row *row);
+#define KP_MODULE_TORCH "torch"
+
 /* In place of a module for the rows of neighbour_rows.c, KP_MODULE_OPS for operations. */
 #define KP_MODULE_NEIGHBOUR "neighbour"
 #define KP_MODULE_OPS       "keras.ops"
@@ -149,7 +155,7 @@ typedef struct kp_new_op {
     const char *part;
     const uint32_t *in;
     uint32_t n_in;
-    uint32_t weights[3];
+    uint32_t weights[4];
     uint32_t n_weights;
     const kp_shape *outs; /* n_outs > 1: several outputs; else `out` */
     uint32_t n_outs;

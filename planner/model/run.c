@@ -16,7 +16,7 @@ static kp_status check_inputs(const kp_rule *rule)
 /* Keras casts floating point inputs to the layer's compute type. */
 static kp_status cast_inputs(kp_rule *rule)
 {
-    if (kp_row_is_math(rule->row)) return KP_OK;
+    if (kp_row_is_math(rule->row) || kp_row_is_torch(rule->row)) return KP_OK;
     uint32_t *in = NULL;
     for (uint32_t i = 0; i < rule->n_in; i++) {
         kp_dtype dtype = kp_rule_dtype(rule, rule->in[i]);

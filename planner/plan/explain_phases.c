@@ -183,7 +183,8 @@ static uint64_t first_step(const kp_explaining *e)
 static kp_verdict_fit verdict_of(const kp_look *look, uint64_t bytes, bool step)
 {
     const kp_memory *m = &look->memory;
-    kp_outside o = kp_outside_of(&look->tape, &look->training, &look->device);
+    kp_outside o =
+        kp_outside_of(&look->tape, kp_profile_of(look->training.framework), &look->device);
     double peak = (double)kp_categories_sum(&m->peak), usable = (double)look->device.usable_bytes;
     double high = (double)m->high_bytes - peak, low = peak - (double)m->low_bytes;
     if (!step) {
@@ -242,7 +243,9 @@ static kp_status fill_phase(kp_explaining *e, const phase_row *row, kp_explain_p
     /* Weights alone are loaded; a checkpoint brings the slots back. */
     if (row->phase == KP_PHASE_LOAD && !row->slots && slots_later(e))
         bytes -= kp_min_u64(bytes, slots_of(&e->look));
-    *ret = (kp_explain_phase){row->name, bytes, host_of(e, row),
+    uint64_t outside = m->phase_bytes[KP_PHASE_LOAD] - m->phase_allocated_bytes[KP_PHASE_LOAD];
+    uint64_t allocated = bytes > outside ? bytes - outside : 0;
+    *ret = (kp_explain_phase){row->name, bytes, allocated, host_of(e, row),
                               verdict_of(&e->look, bytes, !row->weights), text};
     return KP_OK;
 }

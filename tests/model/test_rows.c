@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "models.h"
-#include "planner/model/rules.h"
+#include "planner/model/torch.h"
 #include <criterion/criterion.h>
 
 static void check_table(const kp_layer_row *rows, size_t n, const char *module)
@@ -26,6 +26,14 @@ Test(rows, tables_are_sorted_and_whole)
 {
     check_table(kp_layer_rows, kp_layer_n_rows, "keras.layers");
     check_table(kp_math_rows, kp_math_n_rows, "keras.src.ops.numpy");
+    for (size_t i = 0; i < kp_torch_n_rows; i++) {
+        const kp_torch_row *row = &kp_torch_rows[i];
+        const char *class_name = row->row.class_name;
+        if (i) cr_expect_lt(strcmp(kp_torch_rows[i - 1].row.class_name, class_name), 0, "%s", class_name);
+        cr_expect_eq(kp_row_find(KP_MODULE_TORCH, class_name), &row->row, "%s", class_name);
+        cr_expect(kp_torch_row_is_of(class_name, row->package), "%s", class_name);
+        cr_expect_not(kp_torch_row_is_of(class_name, "somebody"), "%s", class_name);
+    }
     cr_expect_null(kp_row_find("keras.layers", "NoSuchLayer"));
     cr_expect_neq(kp_row_find("keras.layers", "Add"), kp_row_find("keras.src.ops.numpy", "Add"),
                   "an operation is no layer");

@@ -36,8 +36,7 @@ def ask(job):
         answer = json.loads(done.stdout) if done.stdout else {}
         if answer.get("schema") == "kplan.explain/1":
             return answer, None
-        first = (done.stderr.splitlines() or [f"exit {done.returncode}"])[0]
-        return None, first.replace(f"{made.name}: ", "") if made else first
+        return None, (done.stderr.splitlines() or [f"exit {done.returncode}"])[0]
     except subprocess.TimeoutExpired:
         return None, "no answer in 300 s"
     finally:
