@@ -228,7 +228,11 @@ static kp_status sum_up(costing *c)
 static kp_part whole_part(const kp_graph *graph, const kp_training *training,
                           const kp_strategy *strategy, const uint8_t *cuts)
 {
-    kp_part part = {.strategy = *strategy, .end_op = graph->n_ops, .in_flight = 1, .cuts = cuts};
+    kp_part part = {.strategy = *strategy,
+                    .end_op = graph->n_ops,
+                    .in_flight = 1,
+                    .cuts = cuts,
+                    .sums = true};
     uint64_t samples = (uint64_t)strategy->micro_batch * strategy->dp;
     part.strategy.pp = 2; /* priced as a stage: with pipeline communicators */
     part.strategy.micro_batches = samples && training->batch > samples ? 2 : 1;
@@ -252,7 +256,7 @@ static kp_status fill(costing *c, const kp_tape *tape)
                    .part = &c->part,
                    .arena = c->arena,
                    .profile = kp_profile_of(c->training->framework)};
-    KP_TRY(kp_sizes_make(c->graph, &c->part, c->arena, &t.sizes, c->err));
+    t.sizes = *c->part.sizes;
     KP_TRY(kp_keep_make(c->graph, c->training, &c->part, &t.sizes, c->arena, &t.keep, c->err));
     kp_rates rates = kp_rates_of(c->cluster, t.profile, c->training->framework);
     KP_TRY(unit_bytes(c, tape));
@@ -286,8 +290,11 @@ kp_status kp_costs_make(const kp_graph *graph, const kp_training *training,
                  .out = &out,
                  .part = whole_part(graph, training, strategy, cuts)};
     kp_tape tape;
+    kp_sizes sizes;
     KP_TRY(kp_units_make(graph, arena, &out.units, &out.n_units, err));
     KP_TRY(set_up(&c));
+    KP_TRY(kp_sizes_make(graph, &c.part, arena, &sizes, err));
+    c.part.sizes = &sizes;
     KP_TRY(kp_tape_make(graph, training, &c.part, arena, &tape, err));
     KP_TRY(fill(&c, &tape));
     *ret = out;

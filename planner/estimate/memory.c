@@ -234,7 +234,7 @@ static kp_status measure(const kp_tape *tape, const kp_training *training, const
     m.low_bytes = kp_min_u64(m.low_bytes, peak);
     m.high_bytes = kp_max_u64(m.high_bytes, peak);
     if (live) KP_TRY(find_live(&r, arena, &m, err));
-    KP_TRY(layer_bytes(tape, training, arena, &m, err));
+    if (!tape->part.sums) KP_TRY(layer_bytes(tape, training, arena, &m, err));
     host_bytes(tape, training, &m);
     *ret = m;
     return KP_OK;

@@ -31,7 +31,8 @@ typedef struct kp_memory {
     uint64_t phase_bytes[KP_PHASE_COUNT], phase_allocated_bytes[KP_PHASE_COUNT];
     const uint32_t *live; /* buffers alive at the peak, largest first */
     uint32_t n_live;
-    const kp_layer_bytes *layers; /* one a graph layer (inner layers; nested models' are 0) */
+    const kp_layer_bytes *layers; /* one a graph layer (inner layers; nested models' are 0); NULL
+                                     where only sums were asked */
     uint64_t host_bytes;          /* of the process on its host: the sum of the three */
     uint64_t host_runtime_bytes, host_weights_bytes, host_data_bytes;
 } kp_memory;

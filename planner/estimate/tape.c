@@ -57,9 +57,11 @@ static kp_status lists(kp_taping *t)
     t->runs = KP_NEW(t->arena, struct kp_program_run *, g->n_ops);
     t->waiting = KP_NEW(t->arena, uint32_t, g->n_ops);
     t->waiting_key = KP_NEW(t->arena, uint32_t, g->n_ops);
-    t->cap_buffers = t->cap_refs = 64 + 3 * (size_t)g->n_weights + 2 * (size_t)g->n_ops;
+    size_t ops = t->part->end_op - t->part->first_op, /* with its share of the weights */
+        weights = g->n_ops ? g->n_weights * ops / g->n_ops : 0;
+    t->cap_buffers = t->cap_refs = 64 + 3 * weights + 2 * ops;
     t->cap_events = 2 * t->cap_buffers;
-    t->cap_steps = 64 + 4 * (size_t)g->n_ops;
+    t->cap_steps = 64 + 4 * ops;
     t->buffers = KP_NEW(t->arena, kp_tape_buffer, t->cap_buffers);
     t->refs = KP_NEW(t->arena, uint32_t, t->cap_refs);
     t->events = KP_NEW(t->arena, kp_tape_event, t->cap_events);
@@ -179,10 +181,13 @@ static kp_status find_owners(kp_taping *t)
 static kp_status set_up(kp_taping *t)
 {
     KP_TRY(open_dims(t));
-    KP_TRY(kp_sizes_make(t->graph, t->part, t->arena, &t->sizes, t->err));
+    if (t->part->sizes)
+        t->sizes = *t->part->sizes;
+    else
+        KP_TRY(kp_sizes_make(t->graph, t->part, t->arena, &t->sizes, t->err));
     KP_TRY(kp_keep_make(t->graph, t->training, t->part, &t->sizes, t->arena, &t->keep, t->err));
     KP_TRY(lists(t));
-    KP_TRY(kp_taping_names(t));
+    if (!t->part->sums) KP_TRY(kp_taping_names(t));
     KP_TRY(find_weights(t));
     find_endings(t);
     if (t->part->strategy.recompute != KP_RECOMPUTE_FULL) return KP_OK;

@@ -19,6 +19,9 @@ typedef struct kp_part {
     uint32_t first_op, end_op;
     uint32_t in_flight;  /* micro-batches whose kept activations live at once, >= 1 */
     const uint8_t *cuts; /* kp_cut of each graph op over the tp group; NULL: nothing cut */
+    const struct kp_sizes *sizes; /* of these cuts and micro-batches, which stages share; NULL: made
+                                     anew */
+    bool sums; /* only sums are asked: weights have no names, layers no bytes of their own */
 } kp_part;
 
 /* The whole model on one rank, micro-batch = batch: what `kplan explain` asks without plan options.

@@ -118,6 +118,7 @@ kp_status kp_taping_names(kp_taping *t)
 
 static const char *weight_text(kp_taping *t, kp_weight_text text, uint32_t weight)
 {
+    if (t->part->sums) return prefixes[text][0] ? prefixes[text] : "weight";
     uint32_t id = t->name_ids[weight];
     if (text == KP_TEXT_PLAIN) return t->names[id];
     if (!t->texts[text][id])

@@ -2,6 +2,7 @@
  *
  * planner/plan/explain_look.c — one run of the estimate for an explanation. */
 #include "planner/plan/explain_parts.h"
+#include "planner/estimate/size.h"
 #include "planner/search/cuts.h"
 #include "planner/search/space.h"
 #include "planner/search/stages.h"
@@ -138,51 +139,85 @@ static void fill_stage(kp_look *look, const kp_part *part, const kp_memory *m)
     };
 }
 
-/* One rank's part; a first look keeps its tape and what is alive, a second one only the sums. */
-static kp_status run_part(kp_look *look, const kp_part *part, kp_arena *arena, kp_err *err)
+/* A part in full: with its tape and what is alive at the peak. */
+static kp_status run_whole(kp_look *look, const kp_part *part, kp_arena *arena, kp_err *err)
 {
-    kp_tape tape = {.graph = look->graph};
+    kp_part whole = *part;
+    whole.sums = false;
+    KP_TRY(kp_tape_make(look->graph, &look->training, &whole, arena, &look->tape, err));
+    KP_TRY(
+        kp_memory_replay(&look->tape, &look->training, &look->device, arena, &look->memory, err));
+    look->part = whole;
+    fill_stage(look, &whole, &look->memory);
+    return KP_OK;
+}
+
+/* Only the sums of a part, which stay if it is worse than those before. */
+static kp_status run_sums(kp_look *look, const kp_part *part, bool first, kp_arena *arena,
+                          kp_err *err)
+{
     kp_memory memory;
-    if (look->brief)
-        KP_TRY(
-            kp_memory_of(look->graph, &look->training, part, &look->device, arena, &memory, err));
-    else {
-        KP_TRY(kp_tape_make(look->graph, &look->training, part, arena, &tape, err));
-        KP_TRY(kp_memory_replay(&tape, &look->training, &look->device, arena, &memory, err));
-    }
+    kp_arena_mark mark = kp_arena_tell(arena);
+    kp_status status =
+        kp_memory_of(look->graph, &look->training, part, &look->device, arena, &memory, err);
+    kp_arena_rewind(arena, mark);
+    KP_TRY(status);
     fill_stage(look, part, &memory);
-    bool first = !look->tape.graph;
     if (!first && !worse(&memory, &look->memory, look->device.usable_bytes)) return KP_OK;
     look->part = *part;
-    look->tape = tape;
     look->memory = memory;
     return KP_OK;
 }
 
-kp_status kp_look_worst(kp_look *look, kp_arena *arena, kp_err *err)
+/* How tp cuts each op: as in the first look where that had the same choice. */
+static kp_status choose_cuts(const kp_look *look, const kp_look *first, kp_arena *arena,
+                             const uint8_t **ret, kp_err *err)
 {
     const kp_strategy *s = &look->strategy;
     uint64_t divided;
-    kp_part part = {.strategy = *s, .end_op = look->graph->n_ops, .in_flight = 1};
-    look->tape = (kp_tape){0};
-    look->stages = KP_NEW(arena, kp_explain_stage, s->pp);
-    if (!look->stages) return kp_nomem(err);
-    if (s->tp > 1) KP_TRY(kp_cuts_allow(look->graph, s->tp, err));
-    if (s->tp > 1)
-        KP_TRY(
-            kp_cuts_choose(look->graph, s->tp, s->micro_batch, arena, &part.cuts, &divided, err));
-    if (s->pp < 2) return run_part(look, &part, arena, err);
+    bool same = first && first->graph == look->graph && first->strategy.tp == s->tp &&
+                first->strategy.micro_batch == s->micro_batch;
+    if (s->tp < 2) return KP_OK;
+    if (same && first->part.cuts) {
+        *ret = first->part.cuts;
+        return KP_OK;
+    }
+    KP_TRY(kp_cuts_allow(look->graph, s->tp, err));
+    return kp_cuts_choose(look->graph, s->tp, s->micro_batch, arena, ret, &divided, err);
+}
+
+static kp_status run_stages(kp_look *look, kp_part part, kp_arena *arena, kp_err *err)
+{
     const kp_unit *units = NULL;
     const uint32_t *borders = NULL;
     KP_TRY(find_borders(look, part.cuts, arena, &units, &borders, err));
-    for (uint32_t i = 0; i < s->pp; i++) {
+    for (uint32_t i = 0; i < look->strategy.pp; i++) {
         part.stage = i;
         part.first_op = i ? units[borders[i]].first_op : 0;
         part.end_op = units[borders[i + 1] - 1].end_op;
-        part.in_flight = kp_stages_in_flight(s, i);
-        KP_TRY(run_part(look, &part, arena, err));
+        part.in_flight = kp_stages_in_flight(&look->strategy, i);
+        KP_TRY(run_sums(look, &part, i == 0, arena, err));
     }
     return KP_OK;
+}
+
+kp_status kp_look_worst(kp_look *look, const kp_look *first, kp_arena *arena, kp_err *err)
+{
+    const kp_strategy *s = &look->strategy;
+    kp_part part = {.strategy = *s, .end_op = look->graph->n_ops, .in_flight = 1, .sums = true};
+    look->tape = (kp_tape){0};
+    look->stages = KP_NEW(arena, kp_explain_stage, s->pp);
+    kp_sizes *sizes = KP_NEW(arena, kp_sizes, 1);
+    if (!look->stages || !sizes) return kp_nomem(err);
+    KP_TRY(choose_cuts(look, first, arena, &part.cuts, err));
+    KP_TRY(kp_sizes_make(look->graph, &part, arena, sizes, err));
+    part.sizes = sizes;
+    if (s->pp > 1) {
+        KP_TRY(run_stages(look, part, arena, err));
+        return look->brief ? KP_OK : run_whole(look, &look->part, arena, err);
+    }
+    return look->brief ? run_sums(look, &part, true, arena, err)
+                       : run_whole(look, &part, arena, err);
 }
 
 kp_status kp_look_at(const kp_explaining *e, struct json_t *json, const kp_graph *graph,
@@ -199,7 +234,7 @@ kp_status kp_look_at(const kp_explaining *e, struct json_t *json, const kp_graph
     look.training.multiprocessors = look.device.kind->sm_count;
     KP_TRY(
         kp_look_strategy(look.graph, &look.training, options, &look.strategy, &look.divided, err));
-    KP_TRY(kp_look_worst(&look, e->arena, err));
+    KP_TRY(kp_look_worst(&look, e->look.graph ? &e->look : NULL, e->arena, err));
     look.host = kp_host_of(&look);
     *ret = look;
     return KP_OK;

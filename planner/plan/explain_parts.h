@@ -50,8 +50,9 @@ kp_status kp_look_strategy(const kp_graph *graph, const kp_training *training,
                            const kp_options *options, kp_strategy *ret, bool *ret_divided,
                            kp_err *err);
 
-/* The part of the worst rank of look->strategy: sets part, tape and memory. */
-kp_status kp_look_worst(kp_look *look, kp_arena *arena, kp_err *err);
+/* The part of the worst rank of look->strategy: sets part, tape, memory and stages. `first`: an
+ * earlier look whose choices may hold again; NULL: none. */
+kp_status kp_look_worst(kp_look *look, const kp_look *first, kp_arena *arena, kp_err *err);
 
 /* Own states and kept outputs of a layer. */
 uint64_t kp_look_layer_bytes(const kp_look *look, uint32_t layer);

@@ -8,7 +8,13 @@
 #include "planner/plan/explain_parts.h"
 #include <jansson.h>
 
-enum { REMEDIES_MAX = 12, STEPS_MAX = 4 };
+enum {
+    REMEDIES_MAX = 12,
+    STEPS_MAX = 4,
+    STEP_RUNS_MAX = 4,
+    WORK_MAX = 240000,      /* of all runs, in ops visited: some 50 ms */
+    STEPS_WORK_MAX = 75000, /* of it, kept for changes on top of each other */
+};
 
 typedef struct candidate {
     kp_change change;
@@ -21,6 +27,7 @@ struct kp_remedying {
     uint32_t n;
     size_t cap;
     uint64_t peak, host;
+    uint64_t work;    /* spent, as WORK_MAX */
     kp_status status; /* KP_NOMEM once memory was out */
 };
 
@@ -88,6 +95,15 @@ static bool same_task(const kp_look *first, const kp_look *second, bool resized)
     return true;
 }
 
+/* A run visits every op a few times, for each stage again. */
+static uint64_t work_of(const kp_remedying *r)
+{
+    const kp_look *look = &r->e->look;
+    enum { VISITS = 4 };
+    return (uint64_t)look->graph->n_ops *
+           (VISITS + (look->strategy.pp > 1 ? look->strategy.pp : 0));
+}
+
 /* Runs the changes together. false if they do not run: only running out of memory is a failure. */
 static bool run(kp_remedying *r, const kp_change *const *changes, uint32_t n, kp_look *ret)
 {
@@ -108,6 +124,7 @@ static bool run(kp_remedying *r, const kp_change *const *changes, uint32_t n, kp
         n_edited += ok && edits(c);
     }
     kp_status status = KP_OK;
+    r->work += work_of(r);
     if (ok)
         status = kp_look_at(e, e->json, reads ? NULL : e->look.graph, &options, true, ret, &err);
     while (n_edited > 0) kp_explain_unedit(&edited[--n_edited]);
@@ -159,7 +176,8 @@ kp_verdict_fit kp_try(kp_remedying *r, const kp_change *change)
     kp_look second;
     kp_change made = *change;
     kp_edited edited;
-    if (r->status != KP_OK) return KP_FIT_COUNT;
+    bool enough = r->work && r->work + work_of(r) > WORK_MAX - STEPS_WORK_MAX;
+    if (r->status != KP_OK || enough) return KP_FIT_COUNT;
     if (edits(change)) {
         if (!kp_explain_edit(e, change->edit, change->layer, &edited, &made.text, &made.message,
                              &made.code))
@@ -201,7 +219,7 @@ static int by_gain(const void *x, const void *y)
 typedef struct stack {
     const kp_change *changes[STEPS_MAX];
     kp_explain_step steps[STEPS_MAX];
-    uint32_t n;
+    uint32_t n, runs;
     unsigned knobs;
     uint64_t peak;
     kp_verdict_fit fit;
@@ -211,13 +229,16 @@ static void put_on(kp_remedying *r, stack *s, const candidate *c)
 {
     kp_look look;
     unsigned own = c->change.knobs & ~(unsigned)KP_KNOB_EDIT;
-    if (s->knobs & own || s->n == STEPS_MAX || s->fit == KP_FIT_FITS || !c->remedy.saves_bytes)
+    if (s->knobs & own || s->n == STEPS_MAX || s->runs == STEP_RUNS_MAX || s->fit == KP_FIT_FITS ||
+        !c->remedy.saves_bytes)
         return;
     s->changes[s->n] = &c->change;
     uint64_t peak = c->remedy.peak_after_bytes;
     kp_verdict_fit fit = c->remedy.verdict_after;
+    if (s->n && r->work + work_of(r) > WORK_MAX) return;
     if (s->n) {
         kp_arena_mark mark = kp_arena_tell(r->e->arena);
+        s->runs++;
         bool runs = run(r, s->changes, s->n + 1, &look);
         kp_arena_rewind(r->e->arena, mark);
         if (!runs) return;

@@ -75,24 +75,28 @@ static kp_verdict_fit try_batch_of(kp_remedying *r, uint64_t batch)
     return kp_try(r, &c);
 }
 
+/* No smaller batch frees more than what the batch fills: whether a part of it can be enough. */
+static bool may_fit(const kp_explaining *e, uint64_t part)
+{
+    const uint64_t *b = e->look.memory.peak.bytes;
+    uint64_t grows =
+        b[KP_CAT_ACTIVATIONS] + b[KP_CAT_TEMPORARY] + b[KP_CAT_INPUTS] + b[KP_CAT_FRAGMENTATION];
+    return e->out->peak.bytes - grows + grows / part <= e->look.device.usable_bytes;
+}
+
 /* The half; where that does not fit, the largest that does; where none does, the smallest. */
 static void try_smaller_batch(kp_remedying *r)
 {
     const kp_explaining *e = kp_trying(r);
     uint64_t batch = e->look.training.batch, least = e->look.strategy.dp;
     if (batch % (2 * least) || e->request->options->micro_batch != UINT32_MAX) return;
-    kp_verdict_fit fit = try_batch_of(r, batch / 2);
-    if (fit == KP_FIT_FITS || kp_look_fits(&e->look) || batch / 2 == least) return;
-    if (fit != KP_FIT_COUNT) kp_forget(r);
-    fit = try_batch_of(r, least);
-    if (fit != KP_FIT_FITS) return;
-    kp_forget(r);
-    for (uint64_t b = batch / 4; b > least && b % least == 0; b /= 2) {
-        fit = try_batch_of(r, b);
-        if (fit == KP_FIT_FITS) return;
+    for (uint64_t b = batch / 2; b > least && b % least == 0; b /= 2) {
+        if (!may_fit(e, batch / b)) continue;
+        kp_verdict_fit fit = try_batch_of(r, b);
+        if (fit == KP_FIT_FITS || kp_look_fits(&e->look)) return;
         if (fit != KP_FIT_COUNT) kp_forget(r);
     }
-    try_batch_of(r, least);
+    if (!e->look.divided || may_fit(e, batch / least)) try_batch_of(r, least);
 }
 
 /* Of a pipeline: smaller micro-batches, the batch stays. */
@@ -180,9 +184,14 @@ static void try_recompute(kp_remedying *r, kp_recompute what, kp_code which, dou
 
 void kp_try_recompute(kp_remedying *r)
 {
-    const kp_look *look = &kp_trying(r)->look;
+    const kp_explaining *e = kp_trying(r);
+    const kp_look *look = &e->look;
     if (look->strategy.recompute == KP_RECOMPUTE_FULL) return;
-    if (look->strategy.recompute == KP_RECOMPUTE_NONE && look->training.framework == KP_FW_MEGATRON)
+    bool scores = false;
+    for (uint32_t i = 0; i < e->out->n_culprits; i++)
+        scores |= !strcmp(e->out->culprits[i].rule, "KP008");
+    if (scores && look->strategy.recompute == KP_RECOMPUTE_NONE &&
+        look->training.framework == KP_FW_MEGATRON)
         try_recompute(r, KP_RECOMPUTE_SELECTIVE, KP_CODE_SELECTIVE, KP_DISTURB_FLAG,
                       "attention's inside is computed again: little more work");
     try_recompute(r, KP_RECOMPUTE_FULL, KP_CODE_RECOMPUTE, KP_DISTURB_BATCH,
@@ -195,7 +204,8 @@ void kp_try_optimizer(kp_remedying *r)
     const kp_explaining *e = kp_trying(r);
     const kp_training *t = &e->look.training;
     kp_weight one = {.shape = {.rank = 1, .dim = {16}}};
-    if (kp_optimizer_slot_elems(t, &one) < 32) return;
+    uint64_t slots = e->look.memory.peak.bytes[KP_CAT_OPTIMIZER];
+    if (kp_optimizer_slot_elems(t, &one) < 32 || slots * 50 < e->out->peak.bytes) return;
     bool torch = t->framework == KP_FW_TORCH;
     kp_change c = kp_change_of(r, "KP012", KP_KNOB_OPTIMIZER, KP_DISTURB_TRAIN);
     c.set.optimizer = torch ? "adafactor" : "sgd_momentum";
