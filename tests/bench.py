@@ -14,12 +14,23 @@ RUNS = 20
 MODELS = "tests/data/models"
 CLUSTER = "4x8xH100-80G"
 
+LLM = "build/llm-126.json"
+LLM_RUN = ["--seq", "4096", "--batch", "64", "--gpu", "H100-80G"]
+# The published shape of Llama 3.1 405B.
+LLM_CONFIG = {"model_type": "llama", "hidden_size": 16384, "intermediate_size": 53248, "num_hidden_layers": 126,
+              "num_attention_heads": 128, "num_key_value_heads": 8, "vocab_size": 128256,
+              "tie_word_embeddings": False, "torch_dtype": "bfloat16"}
+
 # name, command behind `kplan`, target in seconds
 CASES = [
     ("startup", ["version"], 0.005),
     ("summary-resnet50", ["summary", f"{MODELS}/resnet50.json"], None),
-    ("explain-resnet50", ["explain", f"{MODELS}/resnet50.json"], 0.020),
+    ("explain-resnet50", ["explain", f"{MODELS}/resnet50.json"], 0.050),
+    ("explain-resnet50-remedies", ["explain", f"{MODELS}/resnet50.json", "--batch", "512"], 0.050),
     ("explain-transformer", ["explain", f"{MODELS}/transformer.json"], None),
+    ("explain-llm-126", ["explain", LLM, *LLM_RUN, "--dp", "4", "--zero", "3"], 0.050),
+    ("explain-llm-126-pipeline", ["explain", LLM, *LLM_RUN, "--framework", "megatron", "--tp", "8", "--pp", "8",
+                                  "--dp", "4", "--zero", "1"], 0.050),
     ("plan-dense-32", ["plan", f"{MODELS}/dense.json", "--cluster", CLUSTER], None),
     ("plan-transformer-32", ["plan", f"{MODELS}/transformer.json", "--cluster", CLUSTER], None),
     ("plan-resnet50-32", ["plan", f"{MODELS}/resnet50.json", "--cluster", CLUSTER, "--batch", "256"], 0.200),
@@ -92,6 +103,9 @@ def line(row, target):
 def main():
     kplan = os.path.join(sys.argv[1], "kplan")
     rows, misses = [], []
+    os.makedirs("build", exist_ok=True)
+    with open(LLM, "w", encoding="utf-8") as file:
+        json.dump(LLM_CONFIG, file)
     for name, args, target in CASES:
         row, miss = measure(kplan, name, args, target)
         rows.append(row)
