@@ -44,7 +44,7 @@ static const struct {
 
 static kp_status unknown(const char *what, const char *name, kp_err *err)
 {
-    const char *names[96];
+    const char *names[192];
     size_t n = kp_hf_n_families < KP_LEN(names) ? kp_hf_n_families : KP_LEN(names);
     for (size_t i = 0; i < KP_LEN(refused); i++)
         if (!strcmp(name, refused[i].name))

@@ -19,7 +19,7 @@ static kp_status read_heads(const kp_hf_keys *keys, uint32_t traits, int64_t h, 
     if (ret->H % ret->K)
         return kp_fail(keys->err, KP_INPUT, "'num_key_value_heads' is %lld, which does not divide "
                        "the %lld attention heads", (long long)ret->K, (long long)ret->H);
-    if (!ret->dk && h % ret->H)
+    if (!ret->dk && h % ret->H && !kp_hf_find(keys, "kv_lora_rank"))
         return kp_fail(keys->err, KP_INPUT, "'num_attention_heads' is %lld, which does not divide "
                        "a hidden size of %lld", (long long)ret->H, (long long)h);
     if (!ret->dk) ret->dk = h / ret->H;
@@ -231,6 +231,8 @@ static kp_status read_quirks(kp_reader *reader, const kp_hf_keys *keys, kp_hf_ar
         if (!on) ret->order = KP_HF_POST;
         ret->final_norm = on;
     }
+    if (!strcmp(type, "internlm")) ret->mlp.up_bias = ret->mlp.down_bias = false;
+    if (!strcmp(type, "persimmon")) ret->attn.qk_norm_kind.bias = true;
     if (!strcmp(type, "gpt_neox")) {
         KP_TRY(kp_hf_bool(keys, "use_parallel_residual", true, &on));
         if (!on) ret->order = KP_HF_PRE;
