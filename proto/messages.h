@@ -241,6 +241,58 @@ typedef struct kp_explain_host {
     uint32_t n_parts;
 } kp_explain_host;
 
+/* The answers that are there only when asked for. */
+
+typedef struct kp_explain_match {
+    const char *layer, *what, *phase;
+    kp_shape shape; /* as the model has it, batch bound */
+    uint64_t bytes, batch; /* batch: which one makes it so; absent where it has none */
+    const char *says;
+} kp_explain_match;
+
+typedef struct kp_explain_message {
+    const char *from, *says;
+    const char **asked; /* what the text asks for, in words */
+    uint32_t n_asked;
+    uint64_t total_bytes, allocated_bytes, reserved_bytes, free_bytes; /* of the card, as it says */
+    kp_explain_match *matches;
+    uint32_t n_matches;
+} kp_explain_message;
+
+typedef struct kp_explain_largest {
+    const char *what; /* "batch", "seq", "input:1" */
+    uint64_t value, low, high; /* 0: not even the smallest */
+    uint64_t step;    /* only multiples of it were tried */
+    const char *says;
+} kp_explain_largest;
+
+typedef struct kp_explain_versus {
+    const char *model;
+    kp_verdict_fit verdict;
+    kp_explain_peak peak;
+    kp_categories by_category;
+    kp_explain_phase *phases;
+    uint32_t n_phases;
+    uint64_t parameters, n_layers;
+    kp_explain_layer *layers; /* the few that hold most */
+    uint32_t n_layers_shown;
+    const char **reasons; /* of the difference */
+    uint32_t n_reasons;
+} kp_explain_versus;
+
+/* What the arithmetic that people do by hand says, and what it misses. */
+typedef struct kp_explain_hand {
+    uint64_t parameters_x4_bytes;        /* weights in float32 */
+    uint64_t outputs_plus_weights_bytes; /* each layer's output once, and the weights */
+    const char *says;
+} kp_explain_hand;
+
+typedef struct kp_explain_not_cause {
+    const char *what, *layer, *message;
+    uint64_t bytes;
+    double share; /* of the peak */
+} kp_explain_not_cause;
+
 typedef struct kp_explain {
     const char *model;
     kp_assumption *assumptions;
@@ -265,6 +317,12 @@ typedef struct kp_explain {
     uint32_t n_together;
     const char **not_covered; /* what no planner can know, or nobody told */
     uint32_t n_not_covered;
+    kp_explain_hand hand_arithmetic;
+    kp_explain_not_cause *not_the_cause;
+    uint32_t n_not_the_cause;
+    kp_explain_largest *largest; /* NULL: not asked for, as the next two */
+    kp_explain_message *message;
+    kp_explain_versus *versus;
     kp_explain_host host;
     const char *confidence; /* "high", "medium", "low" */
     kp_warning *warnings;

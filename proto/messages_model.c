@@ -255,6 +255,91 @@ static const kp_field explain_host_fields[] = {
 static const kp_schema explain_host =
     SCHEMA(kp_explain_host, explain_host_fields, "host", "memory of the host");
 
+/* ---- explain: further questions ---- */
+
+#define T kp_explain_match
+static const kp_field explain_match_fields[] = {
+    STR(layer, NUL, "layer whose tensor it is"),
+    STR(what, REQ, "output, kernel, all parameters, ..."),
+    STR(phase, NUL, "phase in which it was asked for"),
+    DIMS(shape, REQ, "shape as the model has it, with that batch"),
+    U64(bytes, REQ, "bytes"),
+    U64(batch, NUL, "samples at once that make it so"),
+    STR(says, REQ, "what it proves"),
+};
+#undef T
+static const kp_schema explain_match =
+    SCHEMA(kp_explain_match, explain_match_fields, "match", "a tensor that the message means");
+
+#define T kp_explain_message
+static const kp_field explain_message_fields[] = {
+    STR(from, REQ, "who wrote the message: TensorFlow, XLA, torch, ..."),
+    STRS(asked, REQ, "what it asks for, in words"),
+    U64(total_bytes, NUL, "bytes of the card, as the message says"),
+    U64(allocated_bytes, NUL, "bytes that were allocated, as it says"),
+    U64(reserved_bytes, NUL, "bytes that were reserved, as it says"),
+    U64(free_bytes, NUL, "bytes that were free, as it says"),
+    STR(says, REQ, "what the message means as a whole"),
+    LIST(matches, &explain_match, REQ, "tensors of the model that it means, the surest first"),
+};
+#undef T
+static const kp_schema explain_message =
+    SCHEMA(kp_explain_message, explain_message_fields, "message", "an out-of-memory message read");
+
+#define T kp_explain_largest
+static const kp_field explain_largest_fields[] = {
+    STR(what, REQ, "batch, seq or INPUT:AXIS"),
+    U64(value, REQ, "largest whose expected peak the device holds; 0: none"),
+    U64(low, REQ, "largest that fits for sure; 0: none"),
+    U64(high, REQ, "largest that may fit; 0: none"),
+    U64(step, REQ, "only such multiples can be"),
+    STR(says, REQ, "what decides"),
+};
+#undef T
+static const kp_schema explain_largest =
+    SCHEMA(kp_explain_largest, explain_largest_fields, "largest", "the largest value that fits");
+
+#define T kp_explain_versus
+static const kp_field explain_versus_fields[] = {
+    STR(model, NUL, "the other model's name"),
+    ENUM(verdict, kp_fit_names, REQ, "whether its step fits on the device"),
+    STRUCT(peak, &explain_peak, REQ, "its moment with most memory"),
+    STRUCT(by_category, &kp_schema_categories, REQ, "its peak by category"),
+    LIST(phases, &explain_phase, REQ, "parts of its step in their order"),
+    U64(parameters, REQ, "its parameters"),
+    U64_AS("layers", n_layers, REQ, "its layers, those without memory too"),
+    {.name = "largest_layers", .type = KP_F_LIST, .flags = REQ,
+     .offset = KP_ROW_SIZED(layers, sizeof(void *)),
+     .count_offset = KP_ROW_OFFSET(n_layers_shown, uint32_t), .sub = &explain_layer,
+     .doc = "its layers that hold most"},
+    STRS(reasons, REQ, "why the two differ"),
+};
+#undef T
+static const kp_schema explain_versus =
+    SCHEMA(kp_explain_versus, explain_versus_fields, "versus", "another model, same options");
+
+#define T kp_explain_hand
+static const kp_field explain_hand_fields[] = {
+    U64(parameters_x4_bytes, REQ, "parameters in float32"),
+    U64(outputs_plus_weights_bytes, REQ, "each layer's output once, and the weights"),
+    STR(says, REQ, "what these miss"),
+};
+#undef T
+static const kp_schema explain_hand =
+    SCHEMA(kp_explain_hand, explain_hand_fields, "hand", "what arithmetic by hand says");
+
+#define T kp_explain_not_cause
+static const kp_field explain_not_cause_fields[] = {
+    STR(what, REQ, "what is often blamed"),
+    STR(layer, NUL, "its layer"),
+    STR(message, REQ, "how little it is"),
+    U64(bytes, REQ, "bytes of it"),
+    F64(share, REQ, "share of the peak"),
+};
+#undef T
+static const kp_schema explain_not_cause =
+    SCHEMA(kp_explain_not_cause, explain_not_cause_fields, "not_cause", "what is not the cause");
+
 #define T kp_explain
 static const kp_field explain_fields[] = {
     STR(model, NUL, "the model's name"),
@@ -271,6 +356,11 @@ static const kp_field explain_fields[] = {
     LIST(remedies, &explain_remedy, REQ, "what would make it smaller"),
     LIST(together, &explain_step, OPT, "remedies one on top of the other, until it fits"),
     STRS(not_covered, OPT, "what no planner can know, or nobody told"),
+    STRUCT(hand_arithmetic, &explain_hand, REQ, "what the usual arithmetic by hand says"),
+    LIST(not_the_cause, &explain_not_cause, REQ, "what is often blamed, and is not the cause"),
+    PTR(largest, &explain_largest, OPT, "with --largest"),
+    PTR(message, &explain_message, OPT, "with --error"),
+    PTR(versus, &explain_versus, OPT, "with --versus"),
     STRUCT(host, &explain_host, REQ, "memory of the host"),
     STR(confidence, REQ, "high, medium or low"),
     LIST(warnings, &kp_schema_warning, REQ, "what to know"),

@@ -21,6 +21,7 @@
     X(CLUSTER, "cluster")                                                                          \
     X(PART, "part of the cluster")                                                                 \
     X(PLAN, "plan")                                                                                \
+    X(SEARCH, "search")                                                                            \
     X(TIMING, "output of the search")                                                              \
     X(SUBMIT, "reservation")                                                                       \
     X(TERM, "lease")                                                                               \
@@ -76,6 +77,7 @@ typedef struct kp_values {
     double wait_s, lease_s;
     const char *owner;
     bool keepalive, sample;
+    const char *error, *versus, *largest, *svg;
     const char *server, *request_id;
     double timeout_s;
     bool json, help, version;
@@ -106,7 +108,7 @@ struct kp_cli {
     const char *args[KP_CLI_ARGS_MAX];
     uint32_t n_args;
     kp_arena arena;
-    kp_buf files[3];     /* input files, kept until the end */
+    kp_buf files[5];     /* input files, kept until the end */
     uint32_t n_files;
     kp_buf out;          /* the result: text, or one JSON object */
     bool whole;          /* out is a result even if the status is not OK (explain: does not fit) */

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -67,6 +68,63 @@ kp_status kp_file_read(kp_cli *cli, const char *path, const char **ret, size_t *
     *ret = kp_buf_text(file);
     *ret_len = file->len;
     return KP_OK;
+}
+
+bool kp_file_exists(const char *path)
+{
+    struct stat info;
+    return !stat(path, &info);
+}
+
+/* ---- writing ---- */
+
+static kp_status cannot_write(const char *path, kp_err *err)
+{
+    kp_fail(err, KP_IO, "cannot be written: %s", strerror(errno));
+    kp_err_at(err, "%s", path);
+    return KP_IO;
+}
+
+static bool write_fd(int fd, const char *bytes, size_t len)
+{
+    while (len) {
+        ssize_t n = write(fd, bytes, len);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return false;
+        bytes += n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
+static kp_status write_special(const char *path, const char *bytes, size_t len, kp_err *err)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || !write_fd(fd, bytes, len)) {
+        kp_status status = cannot_write(path, err);
+        if (fd >= 0) close(fd);
+        return status;
+    }
+    return close(fd) ? cannot_write(path, err) : KP_OK;
+}
+
+kp_status kp_file_write(const char *path, const char *bytes, size_t len, kp_err *err)
+{
+    struct stat info;
+    char temporary[4096];
+    if (!stat(path, &info) && !S_ISREG(info.st_mode)) return write_special(path, bytes, len, err);
+    int n = snprintf(temporary, sizeof(temporary), "%s.XXXXXX", path);
+    if (n < 0 || (size_t)n >= sizeof(temporary)) errno = ENAMETOOLONG;
+    int fd = n > 0 && (size_t)n < sizeof(temporary) ? mkstemp(temporary) : -1;
+    if (fd < 0) return cannot_write(path, err);
+    mode_t mask = umask(0);
+    umask(mask);
+    bool ok = !fchmod(fd, 0666 & ~mask) && write_fd(fd, bytes, len);
+    ok &= !close(fd);
+    if (ok && !rename(temporary, path)) return KP_OK;
+    kp_status status = cannot_write(path, err);
+    unlink(temporary);
+    return status;
 }
 
 kp_status kp_file_at(kp_status status, const char *path, kp_err *err)

@@ -20,6 +20,14 @@ const char *kp_file_name(const char *path);
 kp_status kp_file_read(kp_cli *cli, const char *path, const char **ret, size_t *ret_len,
                        kp_err *err);
 
+/* True if something that can be read stands there: a file or a pipe, or a folder (reading that
+ * fails). */
+bool kp_file_exists(const char *path);
+
+/* Writes a whole file: it has the old content or all of the new one, never a part. What is no
+ * regular file (a pipe, /dev/null) is written to. KP_IO with the file as place. */
+kp_status kp_file_write(const char *path, const char *bytes, size_t len, kp_err *err);
+
 /* Says which file a failure is about, as the user named it: always when the reader put its
  * kp_file_name there, and when the status is one of bad input. Returns `status`. */
 kp_status kp_file_at(kp_status status, const char *path, kp_err *err);

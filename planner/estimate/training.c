@@ -255,22 +255,44 @@ static const char *natural_loss(const kp_graph *g)
                                    : "mean_squared_error";
 }
 
+/* Integer labels are for losses over classes, one-hot ones for those that compare vectors. */
+static kp_status check_labels(resolver *r)
+{
+    const kp_training *t = r->out;
+    kp_labels labels = r->options->labels;
+    bool vectors = t->loss == KP_LOSS_BINARY || t->loss == KP_LOSS_MSE ||
+                   (t->loss == KP_LOSS_OTHER && r->options->loss);
+    bool wrong = (labels == KP_LABELS_SPARSE && vectors) ||
+                 (labels == KP_LABELS_ONEHOT && t->loss == KP_LOSS_SPARSE && r->options->loss);
+    if (!wrong) return KP_OK;
+    kp_fail(r->err, KP_USAGE, "the loss '%.60s' does not go with --labels %s", t->loss_name,
+            kp_labels_names[labels]);
+    kp_hint(r->err, labels == KP_LABELS_SPARSE
+                        ? "integer labels go with --loss sparse_categorical_crossentropy"
+                        : "one-hot labels go with --loss categorical_crossentropy");
+    return KP_USAGE;
+}
+
 static kp_status resolve_loss(resolver *r)
 {
     kp_training *t = r->out;
     const char *given = r->options->loss, *file = r->graph->compile.loss;
-    t->loss_name = given ? given : file ? file : natural_loss(r->graph);
+    bool integers = r->options->labels == KP_LABELS_SPARSE;
+    t->loss_name = given      ? given
+                   : file     ? file
+                   : integers ? "sparse_categorical_crossentropy"
+                              : natural_loss(r->graph);
     t->loss = KP_LOSS_OTHER;
     if (!find_loss(t->loss_name, &t->loss) && given) return unknown_loss(r, given);
     if (!given)
         KP_TRY(assume(r, "loss", t->loss_name,
-                      !file ? "the last layer (--loss)"
+                      !file ? integers ? "--labels sparse (--loss)" : "the last layer (--loss)"
                       : r->graph->format >= KP_FORMAT_HUGGINGFACE
                           ? "what such models learn with (--loss)"
                           : "the file's compile_config (--loss)"));
     t->labels_onehot =
         r->options->labels ? r->options->labels == KP_LABELS_ONEHOT : t->loss != KP_LOSS_SPARSE;
-    return KP_OK;
+    return check_labels(r);
 }
 
 static bool has_rnn(const kp_graph *g)

@@ -230,7 +230,9 @@ kp_status kp_look_at(const kp_explaining *e, struct json_t *json, const kp_graph
         KP_TRY(kp_model_read_json(json, e->request->name, &bind, e->arena, &look.graph, err));
     }
     KP_TRY(kp_training_resolve(look.graph, options, e->arena, &look.training, err));
-    KP_TRY(kp_device_resolve(e->request->gpus, options, e->arena, &look.device, err));
+    kp_options device = *options;
+    device.preallocate &= look.training.framework == KP_FW_KERAS_JAX; /* only JAX does so */
+    KP_TRY(kp_device_resolve(e->request->gpus, &device, e->arena, &look.device, err));
     look.training.multiprocessors = look.device.kind->sm_count;
     KP_TRY(
         kp_look_strategy(look.graph, &look.training, options, &look.strategy, &look.divided, err));
@@ -245,6 +247,12 @@ kp_status kp_look_at(const kp_explaining *e, struct json_t *json, const kp_graph
 bool kp_look_fits(const kp_look *look)
 {
     return kp_memory_fit(&look->memory, look->device.usable_bytes) == KP_FIT_FITS;
+}
+
+kp_verdict_fit kp_look_fit(const kp_look *look)
+{
+    kp_verdict_fit fit = kp_memory_fit(&look->memory, look->device.usable_bytes);
+    return fit == KP_FIT_FITS && look->graph->low_confidence ? KP_FIT_TIGHT : fit;
 }
 
 uint64_t kp_look_layer_bytes(const kp_look *look, uint32_t layer)

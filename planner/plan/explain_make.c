@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include "planner/plan/explain_parts.h"
+#include "planner/plan/explain_ask.h"
+#include "planner/plan/chart.h"
 #include "planner/estimate/profile.h"
 #include "proto/json.h"
 #include <inttypes.h>
@@ -24,11 +25,16 @@ static kp_status fill_assumptions(kp_explaining *e)
         KP_TRY(assume(e, t->assumptions[i].name, t->assumptions[i].value, t->assumptions[i].from));
     if (!o->gpu && o->memory_bytes == UINT64_MAX)
         KP_TRY(assume(e, "gpu", KP_GPU_DEFAULT, "the usual small card (--gpu, --memory)"));
-    if (t->framework == KP_FW_KERAS_JAX)
+    bool jax = t->framework == KP_FW_KERAS_JAX;
+    if (jax)
         KP_TRY(assume(e, "preallocate", o->preallocate ? "on" : "off",
                       o->preallocate
                           ? "--preallocate"
                           : "JAX takes 75 % of the card unless told otherwise (--preallocate)"));
+    if (!jax && o->preallocate)
+        KP_TRY(assume(e, "preallocate", "no effect",
+                      "--preallocate is a setting of JAX; this framework takes memory as it needs "
+                      "it, up to the whole card"));
     const kp_profile *profile = kp_profile_of(t->framework);
     KP_TRY(assume(e, "context", kp_arena_str(e->arena, kp_size_text(profile->runtime_bytes).s),
                   profile->runtime_source));
@@ -53,6 +59,12 @@ static kp_status warn(kp_explaining *e, const char *code, const char *layer, con
     return KP_OK;
 }
 
+/* It would fit, if all layers were known. */
+static bool capped(const kp_explaining *e)
+{
+    return kp_look_fits(&e->look) && kp_look_fit(&e->look) != KP_FIT_FITS;
+}
+
 static kp_status fill_warnings(kp_explaining *e)
 {
     const kp_graph *g = e->look.graph;
@@ -61,14 +73,18 @@ static kp_status fill_warnings(kp_explaining *e)
     if (e->look.strategy.dp < 2 && e->look.strategy.zero)
         KP_TRY(warn(e, "zero-without-dp", NULL,
                     "--zero divides nothing without data parallelism (--dp)"));
-    if (kp_memory_fit(&e->look.memory, e->look.device.usable_bytes) != KP_FIT_TIGHT) return KP_OK;
+    if (capped(e))
+        return warn(e, "low-confidence", NULL,
+                    "not all layers are known inside, so 'fits' is not said; describe them with "
+                    "--layers");
+    if (kp_look_fit(&e->look) != KP_FIT_TIGHT) return KP_OK;
     return warn(e, "tight", NULL,
                 "the card lies between the low and the high bound: it may or may not fit");
 }
 
 /* ---- the numbers ---- */
 
-static void fill_peak(kp_explaining *e)
+void kp_explain_peak_of(kp_explaining *e)
 {
     const kp_memory *m = &e->look.memory;
     const kp_graph *g = e->look.graph;
@@ -90,7 +106,7 @@ static void fill_peak(kp_explaining *e)
     };
     const kp_device *d = &e->look.device;
     out->device = (kp_explain_device){d->gpu, d->total_bytes, d->usable_bytes};
-    out->verdict = kp_memory_fit(m, d->usable_bytes);
+    out->verdict = kp_look_fit(&e->look);
     out->stages = e->look.stages;
     out->n_stages = e->look.strategy.pp;
 }
@@ -113,7 +129,7 @@ static kp_status explain(kp_explaining *e)
 {
     KP_TRY(kp_look_at(e, e->json, NULL, e->request->options, false, &e->look, e->err));
     e->out->model = e->look.graph->name;
-    fill_peak(e);
+    kp_explain_peak_of(e);
     e->out->confidence = confidence(e);
     KP_TRY(fill_assumptions(e));
     KP_TRY(fill_warnings(e));
@@ -121,12 +137,34 @@ static kp_status explain(kp_explaining *e)
     KP_TRY(kp_explain_phases(e));
     KP_TRY(kp_explain_culprits(e));
     KP_TRY(kp_explain_limits(e));
+    KP_TRY(kp_explain_notes(e));
     return kp_explain_remedies(e);
 }
 
-kp_status kp_explain_make(const kp_explain_request *request, kp_arena *arena, kp_explain *ret,
-                          kp_err *err)
+static kp_status ask(kp_explaining *e, const kp_explain_questions *q)
 {
+    kp_explain_request request = *e->request;
+    kp_options options;
+    uint64_t set = 0;
+    e->request = &request;
+    if (q->largest) {
+        KP_TRY(kp_explain_largest_of(e, q->largest, &options, &set));
+        request.options = &options;
+    }
+    KP_TRY(explain(e));
+    if (set)
+        KP_TRY(assume(e, q->largest, kp_arena_fmt(e->arena, "%" PRIu64, set),
+                      "open, so the largest that fits (--largest)"));
+    if (q->error) KP_TRY(kp_explain_message_of(e, q->error, q->error_len));
+    if (q->versus) KP_TRY(kp_explain_versus_of(e, q->versus, q->versus_len, q->versus_name));
+    if (q->svg) KP_TRY(kp_chart_svg(&e->look, e->out, e->arena, q->svg, e->err));
+    return KP_OK;
+}
+
+kp_status kp_explain_ask(const kp_explain_request *request, const kp_explain_questions *questions,
+                         kp_arena *arena, kp_explain *ret, kp_err *err)
+{
+    static const kp_explain_questions none = {0};
     kp_explaining *e = KP_NEW(arena, kp_explaining, 1);
     kp_explain *out = KP_NEW(arena, kp_explain, 1);
     if (!e || !out) return kp_nomem(err);
@@ -134,8 +172,14 @@ kp_status kp_explain_make(const kp_explain_request *request, kp_arena *arena, kp
     *e = (kp_explaining){.request = request, .arena = arena, .err = err, .out = out};
     kp_status status = kp_json_parse(request->bytes, request->len, &e->json, err);
     if (status == KP_INPUT) kp_err_at(err, "%.80s", request->name);
-    if (status == KP_OK) status = explain(e);
+    if (status == KP_OK) status = ask(e, questions ? questions : &none);
     json_decref(e->json);
     if (status == KP_OK) *ret = *out;
     return status;
+}
+
+kp_status kp_explain_make(const kp_explain_request *request, kp_arena *arena, kp_explain *ret,
+                          kp_err *err)
+{
+    return kp_explain_ask(request, NULL, arena, ret, err);
 }

@@ -54,14 +54,16 @@ kp_status kp_look_strategy(const kp_graph *graph, const kp_training *training,
  * earlier look whose choices may hold again; NULL: none. */
 kp_status kp_look_worst(kp_look *look, const kp_look *first, kp_arena *arena, kp_err *err);
 
+/* The verdict of a look: never "fits" where a layer's inside is not known. */
+kp_verdict_fit kp_look_fit(const kp_look *look);
+/* Whether its peak surely fits by all that is known. */
+bool kp_look_fits(const kp_look *look);
+
 /* Own states and kept outputs of a layer. */
 uint64_t kp_look_layer_bytes(const kp_look *look, uint32_t layer);
 
 /* The op of a layer with its largest weight, and the one that keeps most; KP_NO if none. */
 uint32_t kp_look_main_op(const kp_look *look, uint32_t layer);
-
-/* Whether its peak surely fits. */
-bool kp_look_fits(const kp_look *look);
 
 /* What the job needs on a node's host, from a look with its tape or a brief one (then labels count
  * as inputs). */

@@ -5,6 +5,7 @@
  * In the order in which a tired person asks: does it fit, where are the bytes, who holds them and
  * why, what helps; then the phases, what was assumed and what is not covered. */
 #include "planner/plan/explain_print.h"
+#include "planner/plan/explain_ask.h"
 #include <math.h>
 
 enum { BAR_MIN = 20, BAR_MAX = 60 };
@@ -198,10 +199,12 @@ static void print_limits(const kp_explain *x, unsigned width, kp_buf *out)
 void kp_explain_print(const kp_explain *explain, unsigned width, kp_buf *out)
 {
     print_verdict(explain, out);
+    kp_explain_print_asked(explain, out);
     print_categories(explain, width, out);
     kp_print_layers(explain, out);
     kp_print_tensors(explain, out);
     kp_print_culprits(explain, width, out);
+    kp_explain_print_notes(explain, out);
     kp_print_remedies(explain, width, out);
     kp_print_together(explain, width, out);
     print_stages(explain, out);

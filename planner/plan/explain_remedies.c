@@ -132,11 +132,6 @@ static bool run(kp_remedying *r, const kp_change *const *changes, uint32_t n, kp
     return ok && status == KP_OK && (!reads || same_task(&e->look, ret, resized));
 }
 
-static kp_verdict_fit fit_of(const kp_look *look)
-{
-    return kp_memory_fit(&look->memory, look->device.usable_bytes);
-}
-
 /* ---- keeping what saves ---- */
 
 static bool keep(kp_remedying *r, const kp_change *change, const kp_look *second)
@@ -160,8 +155,8 @@ static bool keep(kp_remedying *r, const kp_change *change, const kp_look *second
                                    .code = change->code,
                                    .saves_bytes = saves,
                                    .peak_after_bytes = after,
-                                   .fits_after = fit_of(second) == KP_FIT_FITS,
-                                   .verdict_after = fit_of(second),
+                                   .fits_after = kp_look_fit(second) == KP_FIT_FITS,
+                                   .verdict_after = kp_look_fit(second),
                                    .host_saves_bytes = host_saves,
                                    .host_after_bytes = host,
                                    .gpus_after = s->dp * s->tp * s->pp,
@@ -192,7 +187,7 @@ kp_verdict_fit kp_try(kp_remedying *r, const kp_change *change)
     kp_arena_mark mark = kp_arena_tell(e->arena);
     bool runs = run(r, &one, 1, &second);
     kp_arena_rewind(e->arena, mark);
-    return runs && keep(r, &made, &second) ? fit_of(&second) : KP_FIT_COUNT;
+    return runs && keep(r, &made, &second) ? kp_look_fit(&second) : KP_FIT_COUNT;
 }
 
 /* ---- order ---- */
@@ -243,7 +238,7 @@ static void put_on(kp_remedying *r, stack *s, const candidate *c)
         kp_arena_rewind(r->e->arena, mark);
         if (!runs) return;
         peak = kp_categories_sum(&look.memory.peak);
-        fit = fit_of(&look);
+        fit = kp_look_fit(&look);
     }
     if (peak + peak / 50 >= s->peak && fit != KP_FIT_FITS) return; /* not worth the trouble */
     s->steps[s->n++] = (kp_explain_step){c->remedy.rule, c->remedy.change, peak, fit};
@@ -262,7 +257,8 @@ static kp_status fill_together(kp_remedying *r)
 {
     enum { ROUNDS = 3 };
     kp_explaining *e = r->e;
-    stack s = {.peak = r->peak, .fit = fit_of(&e->look)};
+    stack s = {.peak = r->peak,
+               .fit = kp_look_fits(&e->look) ? KP_FIT_FITS : kp_look_fit(&e->look)};
     for (int round = 0; round < ROUNDS; round++)
         for (uint32_t i = 0; i < r->n && s.fit != KP_FIT_FITS; i++)
             if (round_of(&r->list[i].change) == round) put_on(r, &s, &r->list[i]);

@@ -135,7 +135,8 @@ Test(options, refusals)
         "explain a --wait 3s", "summary a --batch 3", "plan a --nodes 0", "plan a --deadline nan",
         "explain a --optimize sgd", "explain a --no-json", "explain a ---batch 3", "explain a --=3",
         "explain a --aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa=3",
-        "lease renew", "lease", "get", "emit x", "explain a --svg f", "explain a --key f",
+        "lease renew", "lease", "get", "emit x", "explain a --objective time", "explain a --key f",
+        "summary a --svg f", "explain a --error", "plan a --versus b",
     };
     for (size_t i = 0; i < KP_LEN(lines); i++) {
         parsed p = parse(lines[i], no_env);

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * planner/plan/explain_asked_print.c — answers to further questions, for a person. */
+#include "planner/plan/explain_ask.h"
+#include <inttypes.h>
+
+static void print_message(const kp_explain_message *m, kp_buf *out)
+{
+    kp_buf_fmt(out, "\nThe message (%s)\n", m->from);
+    for (uint32_t i = 0; i < m->n_asked; i++) kp_buf_fmt(out, "  asks for %s\n", m->asked[i]);
+    for (uint32_t i = 0; i < m->n_matches; i++) {
+        const kp_explain_match *t = &m->matches[i];
+        kp_buf_fmt(out, "  %11s  %s%s%s %s", kp_size_text(t->bytes).s, t->layer ? t->layer : "",
+                   t->layer ? ": " : "", t->what, kp_shape_text(t->shape, 1).s);
+        if (t->phase) kp_buf_fmt(out, ", %s phase", t->phase);
+        kp_buf_char(out, '\n');
+        bool again = i + 1 < m->n_matches && !strcmp(t->says, m->matches[i + 1].says);
+        if (!again && t->says[0]) kp_buf_fmt(out, "               %s\n", t->says);
+    }
+    kp_buf_fmt(out, "  %s\n", m->says);
+}
+
+static void print_largest(const kp_explain_largest *a, kp_buf *out)
+{
+    kp_buf_fmt(out, "\nLargest %s: %" PRIu64 " (%" PRIu64 " to %" PRIu64 ")", a->what, a->value,
+               a->low, a->high);
+    if (a->step > 1) kp_buf_fmt(out, " in steps of %" PRIu64, a->step);
+    kp_buf_fmt(out, "\n  %s\n", a->says);
+}
+
+static void versus_row(kp_buf *out, const char *what, uint64_t a, uint64_t b)
+{
+    if (!a && !b) return;
+    kp_buf_fmt(out, "  %-14s %11s %11s", what, kp_size_text(a).s, kp_size_text(b).s);
+    if (a && b && a != b)
+        kp_buf_fmt(out, "  %s%s", b > a ? "+" : "-", kp_size_text(b > a ? b - a : a - b).s);
+    kp_buf_char(out, '\n');
+}
+
+static void print_versus(const kp_explain *x, const kp_explain_versus *y, kp_buf *out)
+{
+    kp_buf_fmt(out, "\nAgainst '%s' under the same options\n", y->model ? y->model : "the other");
+    kp_buf_fmt(out, "  %-14s %11.11s %11.11s\n", "", x->model ? x->model : "this",
+               y->model ? y->model : "the other");
+    for (int c = 0; c < KP_CAT_COUNT; c++)
+        versus_row(out, kp_category_names[c], x->by_category.bytes[c], y->by_category.bytes[c]);
+    versus_row(out, "peak", x->peak.bytes, y->peak.bytes);
+    kp_buf_fmt(out, "  %-14s %11s %11s\n", "verdict", kp_fit_names[x->verdict],
+               kp_fit_names[y->verdict]);
+    for (uint32_t i = 0; i < y->n_reasons; i++) kp_buf_fmt(out, "  * %s\n", y->reasons[i]);
+}
+
+void kp_explain_print_asked(const kp_explain *x, kp_buf *out)
+{
+    if (x->message) print_message(x->message, out);
+    if (x->largest) print_largest(x->largest, out);
+    if (x->versus) print_versus(x, x->versus, out);
+}
+
+void kp_explain_print_notes(const kp_explain *x, kp_buf *out)
+{
+    if (x->hand_arithmetic.says) kp_buf_fmt(out, "\nBy hand: %s\n", x->hand_arithmetic.says);
+    for (uint32_t i = 0; i < x->n_not_the_cause; i++)
+        kp_buf_fmt(out, "%s%s%s", i ? "; " : "Not the cause: ", x->not_the_cause[i].message,
+                   i + 1 == x->n_not_the_cause ? "\n" : "");
+}
