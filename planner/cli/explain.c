@@ -77,7 +77,7 @@ static kp_status explain_it(kp_cli *cli, const kp_model_file *file, const kp_gpu
         kp_file_at(status, other ? cli->values.versus : file->path, err);
     }
     if (status == KP_OK && questions.svg)
-        status = kp_file_write(cli->values.svg, kp_buf_text(&svg), svg.len, err);
+        status = kp_file_replace(cli->values.svg, kp_buf_text(&svg), svg.len, err);
     kp_buf_release(&svg);
     return status;
 }

@@ -108,7 +108,7 @@ static kp_status write_special(const char *path, const char *bytes, size_t len, 
     return close(fd) ? cannot_write(path, err) : KP_OK;
 }
 
-kp_status kp_file_write(const char *path, const char *bytes, size_t len, kp_err *err)
+kp_status kp_file_replace(const char *path, const char *bytes, size_t len, kp_err *err)
 {
     struct stat info;
     char temporary[4096];

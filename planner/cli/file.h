@@ -26,7 +26,7 @@ bool kp_file_exists(const char *path);
 
 /* Writes a whole file: it has the old content or all of the new one, never a part. What is no
  * regular file (a pipe, /dev/null) is written to. KP_IO with the file as place. */
-kp_status kp_file_write(const char *path, const char *bytes, size_t len, kp_err *err);
+kp_status kp_file_replace(const char *path, const char *bytes, size_t len, kp_err *err);
 
 /* Says which file a failure is about, as the user named it: always when the reader put its
  * kp_file_name there, and when the status is one of bad input. Returns `status`. */

@@ -29,21 +29,24 @@ static kp_status bad_dim(const kp_build *b, const kp_spec_model *model)
     return KP_USAGE;
 }
 
-/* --dim N is for what is open: where nothing is, it would do nothing. */
-static kp_status check_all_open(const kp_build *b, const kp_spec_model *model, int64_t size)
+/* --dim N is for what is open: where nothing is, it does nothing, and that is said. (No mistake:
+ * who asks the same of many files gives it to all of them.) */
+static kp_status check_all_open(kp_build *b, const kp_spec_model *model, int64_t size)
 {
     for (uint32_t i = 0; i < model->n_inputs; i++) {
         kp_shape shape = model->layers[model->inputs[i]].cfg->batch_shape;
         for (unsigned axis = 1; axis < shape.rank; axis++)
             if (shape.dim[axis] == KP_DIM_OPEN) return KP_OK;
     }
-    kp_fail(b->err, KP_USAGE, "--dim %" PRId64 ": no dimension is open but the batch", size);
-    kp_hint(b->err, "leave --dim out; the batch is --batch");
-    return KP_USAGE;
+    return kp_build_warn(b, "dim-without-effect", KP_NO,
+                         kp_arena_fmt(b->arena,
+                                      "--dim %" PRId64 " sets nothing: no dimension of the inputs is "
+                                      "open but the batch (--batch)",
+                                      size));
 }
 
 /* --dim INPUT:AXIS=N must name an input and may not contradict the file. */
-static kp_status check_dim(const kp_build *b, const kp_spec_model *model, const kp_bind_dim *dim)
+static kp_status check_dim(kp_build *b, const kp_spec_model *model, const kp_bind_dim *dim)
 {
     if (dim->size < 1 || dim->size > KP_DIM_MAX)
         return kp_fail(b->err, KP_USAGE, "a dimension of %" PRId64 " is out of range", dim->size);

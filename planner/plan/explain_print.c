@@ -66,6 +66,11 @@ static void print_room(const kp_explain *x, kp_buf *out)
             kp_buf_str(out, "even the lower bound is too much");
         break;
     default:
+        if (x->peak.high_bytes <= usable) {
+            kp_buf_str(out, "what is known fits, but not all layers are known inside (see the "
+                            "warnings; --layers tells what they hold)");
+            break;
+        }
         kp_buf_fmt(out,
                    "%s %s, but the bounds reach both sides of the card: try it, with one of "
                    "the changes below at hand",
