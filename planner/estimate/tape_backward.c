@@ -74,14 +74,22 @@ static void hand_on(kp_taping *t, const kp_graph_op *o, uint32_t key)
     kp_taping_drop(t, key);
 }
 
+/* A fused attention writes neither its scores nor their gradient. */
+static bool inside_kernel(const kp_taping *t, uint32_t root)
+{
+    return t->profile->flash && t->graph->ops[t->graph->tensors[root].op].op == KP_OP_ATTN_SCORES;
+}
+
 static void input_gradients(kp_taping *t, uint32_t op)
 {
     const kp_graph_op *o = &t->graph->ops[op];
     for (uint32_t k = 0; k < o->n_in; k++) {
         uint32_t root = t->keep.root[o->in[k]];
         if (!wanted(t, o->in[k])) continue;
-        uint32_t d = kp_tape_take_gradient(t, root, op, "gradient of the output",
-                                           t->graph->tensors[root].dtype, 1);
+        uint32_t d = inside_kernel(t, root)
+                         ? KP_NO
+                         : kp_tape_take_gradient(t, root, op, "gradient of the output",
+                                                 t->graph->tensors[root].dtype, 1);
         /* Op-by-op runtimes add to the gradient that is there. */
         if (!t->profile->xla && t->first_flow[root] != KP_NO)
             kp_taping_drop(t, d);

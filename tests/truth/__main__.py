@@ -23,18 +23,18 @@ FIGURES = {  # field of peak, its low and its high
 
 def ask(job):
     """One run of kplan: (answer, error)."""
-    kplan, item = job
-    path, made = item.model, None
+    kplan, command, model, options = job
+    path, made = model, None
     if not isinstance(path, str):
         made = tempfile.NamedTemporaryFile("w", suffix=".json", delete=False)
         with made:
-            json.dump(item.model, made)
+            json.dump(model, made)
         path = made.name
     try:
-        done = subprocess.run([kplan, "explain", path, "--json", *map(str, item.options)],
+        done = subprocess.run([kplan, command, path, "--json", *map(str, options)],
                               capture_output=True, text=True, timeout=300)
         answer = json.loads(done.stdout) if done.stdout else {}
-        if answer.get("schema") == "kplan.explain/1":
+        if answer.get("schema") == f"kplan.{command}/1":
             return answer, None
         return None, (done.stderr.splitlines() or [f"exit {done.returncode}"])[0]
     except subprocess.TimeoutExpired:
@@ -49,6 +49,13 @@ def numbers(row, answer):
     if callable(row.figure):
         return row.figure(answer)
     return tuple(answer["peak"][name] for name in FIGURES[row.figure])
+
+
+def verdict_of(bracket, answer):
+    """Of the whole, or of one phase."""
+    if not bracket.phase:
+        return answer["verdict"]
+    return next(p["verdict"] for p in answer["phases"] if p["name"] == bracket.phase)
 
 
 def share(part, whole):
@@ -70,7 +77,7 @@ def set_of_rows(name, rows, left):
         "max_abs": rounded(size[-1] if size else None),
         "bias": rounded(statistics.mean(e / r.measured - 1 for r, e, _, _ in rows) if rows else None),
         "inside_interval": rounded(share(sum(lo <= r.measured <= hi for r, _, lo, hi in rows), len(rows))),
-        "interval_width_median": rounded(statistics.median((hi - lo) / e for _, e, lo, hi in rows) if rows else None),
+        "interval_width_median": rounded(statistics.median((hi - lo) / max(e, 1) for _, e, lo, hi in rows) if rows else None),
         "worst": [{"id": i, "measured": m, "expected": e} for _, i, m, e in reversed(errors[-5:])],
     }
 
@@ -105,7 +112,7 @@ def listing(rows):
     for row, expected, low, high in sorted(rows, key=lambda x: abs(x[1] / x[0].measured - 1)):
         inside = " " if low <= row.measured <= high else "!"
         print(f"  {expected / row.measured - 1:+8.2%} {inside} {row.measured:>14} {expected:>14}"
-              f" [{low / expected - 1:+.1%} {high / expected - 1:+.1%}] {row.id}")
+              f" [{low / max(expected, 1) - 1:+.1%} {high / max(expected, 1) - 1:+.1%}] {row.id}")
 
 
 def main():
@@ -120,7 +127,7 @@ def main():
         else:
             asked.append(item)
     with multiprocessing.Pool() as pool:
-        answers = pool.imap(ask, ((kplan, item) for item in asked), chunksize=8)
+        answers = pool.imap(ask, ((kplan, i.command, i.model, i.options) for i in asked), chunksize=8)
         for item, (answer, error) in zip(asked, answers):
             for name in item.sets:
                 table = rows if isinstance(item, Row) else said
@@ -128,7 +135,7 @@ def main():
                 if error:
                     left[name]["kplan: " + error.removeprefix("kplan: ")[:120]] += 1
                 elif isinstance(item, Bracket):
-                    table[name].append((item.fits, answer["verdict"], item.id))
+                    table[name].append((item.fits, verdict_of(item, answer), item.id))
                 else:
                     table[name].append((item, *numbers(item, answer)))
     brackets = {n for n in left if n.startswith("fits-")} | set(said)

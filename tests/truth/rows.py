@@ -12,23 +12,28 @@ from dataclasses import dataclass, field
 class Row:
     """A measured figure. `sets`: the sets it counts in; `figure`: bytes, allocated or reserved, the
     field of kplan's peak that it is compared with, or a function of kplan's answer that gives
-    (expected, low, high); `model`: a path, or a model file's object; `options`: of kplan explain."""
+    (expected, low, high); `model`: a path, or a model file's object; `options`: of kplan's
+    `command`."""
     sets: tuple
     id: str
     measured: int
     model: object
     options: list = field(default_factory=list)
     figure: object = "allocated"
+    command: str = "explain"
 
 
 @dataclass
 class Bracket:
-    """A configuration that is known to fit, or not to: `fits`. Compared with the verdict."""
+    """A configuration that is known to fit, or not to: `fits`. Compared with the verdict of the
+    whole, or of the phase named."""
     sets: tuple
     id: str
     fits: bool
     model: object
     options: list = field(default_factory=list)
+    phase: str = None
+    command: str = "explain"
 
 
 @dataclass
