@@ -178,7 +178,8 @@ static kp_status read_sizes(const kp_hf_keys *keys, uint32_t traits, kp_hf_arch 
         KP_TRY(kp_hf_need(keys, "max_position_embeddings|n_positions|n_ctx", &ret->P));
     ret->pos_rows = ret->P;
     ret->learned_positions = ret->P > 0;
-    KP_TRY(kp_hf_int(keys, "type_vocab_size", 0, 0, &ret->types));
+    /* BertConfig and its kin have 2 where the file does not say (transformers). */
+    KP_TRY(kp_hf_int(keys, "type_vocab_size", 0, 2, &ret->types));
     if (!ret->names->types) ret->types = 0;
     KP_TRY(kp_hf_num(keys, "final_logit_softcapping", 0, &ret->softcap));
     return kp_hf_bool(keys, "tie_word_embeddings", traits & KP_HF_TIED, &ret->tied);
