@@ -212,13 +212,14 @@ static bool say_torch_segment(const answering *a, kp_buf *out)
 static void say_unmatched(const answering *a, kp_buf *out)
 {
     const kp_explain *x = a->e->out;
-    if (say_torch_segment(a, out))
-        ;
+    bool host = first(a, KP_OOM_HOST) != NULL, segment = say_torch_segment(a, out);
+    if (segment)
+        host = false;
     else if (first(a, KP_OOM_POOL))
         kp_buf_str(out, "the allocator asked the driver for more of the card and did not get it: "
                         "something else holds memory there, or the step needs more than the card "
                         "has; no tensor is named");
-    else if (first(a, KP_OOM_HOST))
+    else if (host)
         kp_buf_fmt(out,
                    "the machine's memory was full, not the card's; expected here are %s on the "
                    "host, and what the data pipeline holds beside it",
@@ -234,7 +235,7 @@ static void say_unmatched(const answering *a, kp_buf *out)
         kp_buf_str(out, "no tensor of this model has that size at any batch: it is of another "
                         "model, of other settings (--seq, --dim, --dtype-policy, plan options), or "
                         "of the data pipeline");
-    say_expected(a, out);
+    if (!host) say_expected(a, out);
 }
 
 static const char *overall(const answering *a)

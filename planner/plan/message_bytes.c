@@ -44,25 +44,32 @@ static unsigned kind_score(kp_shaped_kind kind)
 }
 
 /* An element of a value may be of another type than the layer's: what a loss or a norm casts up. */
-static void consider_bytes(kp_matching *m, const kp_shaped *of)
+static bool at_batch(kp_matching *m, const kp_shaped *of, uint64_t batch)
 {
-    static const uint32_t other[] = {4, 2};
-    const kp_oom_ask *ask = m->ask;
-    uint32_t own = kp_dtype_bytes(of->dtype);
-    bool weight = of->kind == KP_SHAPED_WEIGHT;
-    if (!kp_shape_known(of->shape) || !own) return;
-    uint64_t batch = weight ? 0 : m->batch, elems = kp_shape_elems(of->shape, batch ? batch : 1);
+    const uint32_t own = kp_dtype_bytes(of->dtype), sizes[] = {own, 4, 2};
+    uint64_t elems = kp_shape_elems(of->shape, batch ? batch : 1);
     kp_match match = {.of = *of, .by = {KP_FACTOR_SAME, batch, 1}, .shares = 1};
-    match.named = kp_match_names(ask, &m->look->graph->layers[of->layer]);
-    for (size_t i = 0; i <= KP_LEN(other); i++) {
-        uint32_t size = i ? other[i - 1] : own;
-        if ((i && size == own) || !is(ask, kp_mul_u64(elems, size))) continue;
-        match.element_bytes = size;
-        match.bytes = kp_mul_u64(elems, size);
+    match.named = kp_match_names(m->ask, &m->look->graph->layers[of->layer]);
+    for (size_t i = 0; i < KP_LEN(sizes); i++) {
+        if ((i && sizes[i] == own) || !is(m->ask, kp_mul_u64(elems, sizes[i]))) continue;
+        match.element_bytes = sizes[i];
+        match.bytes = kp_mul_u64(elems, sizes[i]);
         match.score = 40 + 2 * kind_score(of->kind) + (i ? 3 : 0) - (match.named ? 40 : 0);
         kp_match_keep(m, &match);
-        return;
+        return true;
     }
+    return false;
+}
+
+static void consider_bytes(kp_matching *m, const kp_shaped *candidate)
+{
+    kp_shaped of = *candidate;
+    uint64_t samples = m->look->training.samples;
+    if (!kp_shape_known(of.shape) || !kp_dtype_bytes(of.dtype)) return;
+    if (m->ask->host && !kp_match_on_host(m, &of)) return;
+    bool weight = of.kind == KP_SHAPED_WEIGHT;
+    if (at_batch(m, &of, weight ? 0 : m->batch)) return;
+    if (m->ask->host && !weight && samples != UINT64_MAX) at_batch(m, &of, samples);
 }
 
 /* The same at other batches: many would do, so only where the size says much. */

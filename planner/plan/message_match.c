@@ -127,6 +127,22 @@ bool kp_match_names(const kp_oom_ask *ask, const kp_layer *layer)
     return false;
 }
 
+/* ---- the host ---- */
+
+static bool is_output(const kp_graph *g, const kp_shaped *of)
+{
+    for (uint32_t i = 0; i < g->n_outputs && of->kind == KP_SHAPED_OUTPUT; i++)
+        if (g->tensors[g->outputs[i]].op == of->op) return true;
+    return false;
+}
+
+bool kp_match_on_host(const kp_matching *m, kp_shaped *of)
+{
+    bool output = is_output(m->look->graph, of);
+    if (output) of->what = m->look->training.labels_onehot ? "one-hot labels" : "outputs";
+    return output || of->kind == KP_SHAPED_INPUT || of->kind == KP_SHAPED_WEIGHT;
+}
+
 /* ---- keeping the best ---- */
 
 static bool better(const kp_match *a, const kp_match *b)
@@ -197,8 +213,7 @@ static void consider_shape(kp_matching *m, const kp_shaped *of)
     kp_match match = {.of = *of, .shares = 1};
     if (!kp_shape_known(of->shape)) return;
     if (!kp_factor_shape(&of->shape, m->ask->rank, m->ask->dim, &match.by)) return;
-    /* Data on the host are what goes in and what is compared with what comes out. */
-    if (m->ask->host && m->ask->from == KP_OOM_NUMPY && of->kind == KP_SHAPED_WEIGHT) return;
+    if (m->ask->host && !kp_match_on_host(m, &match.of)) return;
     match.named = kp_match_names(m->ask, &m->look->graph->layers[of->layer]);
     match.score = score(m, of, &match.by) - (match.named ? 40 : 0);
     match.bytes = asked_bytes(m->ask, of->dtype);

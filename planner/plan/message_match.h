@@ -93,6 +93,10 @@ void kp_match_keep(kp_matching *m, const kp_match *match);
 /* True if the message names the layer as what asked. */
 bool kp_match_names(const kp_oom_ask *ask, const kp_layer *layer);
 
+/* Of what a step allocates, the machine's memory holds inputs, labels (as large as the outputs; so
+ * they are called then) and weights. */
+bool kp_match_on_host(const kp_matching *m, kp_shaped *of);
+
 /* What kind of work asked, by the operation's name; KP_PHASE_COUNT: not said. */
 kp_phase kp_match_phase(const kp_matching *m, const kp_match *match);
 

@@ -36,6 +36,7 @@ kp_phase kp_match_phase(const kp_matching *m, const kp_match *match)
     for (size_t i = 0; i < KP_LEN(words); i++)
         if (strstr(m->ask->node, words[i].word)) return words[i].phase;
     if (kp_match_evaluates(m, match)) return KP_PHASE_EVAL;
+    if (m->ask->host) return KP_PHASE_LOAD;
     switch (match->of.kind) {
     case KP_SHAPED_WEIGHT:
     case KP_SHAPED_ALL:

@@ -141,17 +141,20 @@ void kp_oom_xla_buffer(kp_oom_reading *r, kp_oom_cursor c)
 
 /* ---- torch ---- */
 
-/* A size that ends at `at`: "15.78 GiB total capacity". */
+/* The last size before `at`: "79.25 GiB of which 1.50 GiB is free". */
 static uint64_t size_before(const kp_oom_reading *r, const char *at)
 {
+    enum { ROOM = 24 };
     uint64_t bytes = 0, low, high;
-    const char *from = at;
-    while (from > r->start && at - from < 24 && from[-1] != ';' && from[-1] != '\n' &&
-           from[-1] != '(' && from[-1] != ',')
-        from--;
-    for (kp_oom_cursor c = {from, at}; c.at < c.end; c.at++)
-        if (*c.at >= '0' && *c.at <= '9') return kp_oom_size(&c, &bytes, &low, &high) ? bytes : 0;
-    return 0;
+    bool number = false; /* the cursor is inside one */
+    kp_oom_cursor c = {at - r->start < ROOM ? r->start : at - ROOM, at};
+    for (; c.at < c.end; c.at++) {
+        bool part = (*c.at >= '0' && *c.at <= '9') || *c.at == '.';
+        kp_oom_cursor size = c;
+        if (part && !number && *c.at != '.') kp_oom_size(&size, &bytes, &low, &high);
+        number = part;
+    }
+    return bytes;
 }
 
 static uint64_t size_behind(kp_oom_cursor c)
