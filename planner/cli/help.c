@@ -140,12 +140,14 @@ void kp_help_exit_codes(kp_buf *out)
 
 void kp_help_rules(kp_buf *out)
 {
-    kp_buf_str(out, "Rules of 'kplan explain': what makes a step big, and what helps.\n");
+    kp_buf_str(out, "Rules of 'kplan explain': what makes a step big, and what helps. A rule without 'blames' and\n"
+                    "'helps' needs facts that no model file holds: its note says where it is answered.\n");
     for (size_t i = 0; i < kp_n_rules; i++) {
         const kp_rule *rule = &kp_rules[i];
         kp_buf_fmt(out, "\n%s %s\n", rule->id, rule->name);
         if (rule->blames) two_columns(out, "blames", 8, rule->blames);
         if (rule->helps) two_columns(out, "helps", 8, rule->helps);
+        two_columns(out, "note", 8, rule->doc);
     }
 }
 

@@ -12,25 +12,31 @@
                                                                       "'name':'c2','filters':1,'"  \
                                                                       "kernel_size':[3,3,3],"      \
                                                                       "'padding':'same'"))
-#define POOLED_LSTM                                                                                                    \
-    KP_SEQUENTIAL("400,64", KP_LAYER(                                                                                  \
-                                "LSTM",                                                                                \
-                                "'name':'lstm','units':512,"                                                           \
-                                "'return_sequences':true") "," KP_LAYER("Dense",                                       \
-                                                                        "'name':'mix','units':"                        \
-                                                                        "512") "," KP_LAYER("LST"                      \
-                                                                                            "M",                       \
-                                                                                            "'na"                      \
-                                                                                            "me'"                      \
-                                                                                            ":'"                       \
-                                                                                            "las"                      \
-                                                                                            "t',"                      \
-                                                                                            "'un"                      \
-                                                                                            "its"                      \
-                                                                                            "':"                       \
-                                                                                            "25"                       \
-                                                                                            "6") "," KP_LAYER("Dense", \
-                                                                                                              "'name':'out','units':5"))
+#define POOLED_LSTM                                                                                \
+    KP_SEQUENTIAL(                                                                                 \
+        "400,64",                                                                                  \
+        KP_LAYER(                                                                                  \
+            "LSTM",                                                                                \
+            "'name':'lstm','units':512,"                                                           \
+            "'return_sequences':true") "," KP_LAYER("Dense",                                       \
+                                                    "'name':'mix','units':"                        \
+                                                    "512") "," KP_LAYER("LST"                      \
+                                                                        "M",                       \
+                                                                        "'na"                      \
+                                                                        "me'"                      \
+                                                                        ":'"                       \
+                                                                        "las"                      \
+                                                                        "t',"                      \
+                                                                        "'un"                      \
+                                                                        "its"                      \
+                                                                        "':"                       \
+                                                                        "25"                       \
+                                                                        "6") "," KP_LAYER("Dense", \
+                                                                                          "'name'" \
+                                                                                          ":'out'" \
+                                                                                          ",'"     \
+                                                                                          "units'" \
+                                                                                          ":5"))
 /* The steps are thrown away by a Flatten of one: return_sequences is not needed. */
 #define FLAT_LSTM                                                                                  \
     KP_SEQUENTIAL(                                                                                 \
