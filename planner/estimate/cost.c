@@ -184,6 +184,9 @@ static void unit_updates(costing *c, const kp_taping *t)
         u->update_elems += kp_ceil_div(kp_sizes_weight_elems(&t->sizes, w), kp_taping_shards(t, 1));
         u->update_bytes +=
             (p->update_all + (p->scalers ? 1u : 0u)) * kp_ceil_div(bytes, kp_taping_shards(t, 1));
+        if (kp_taping_is_megatron(t) && t->training->launch.half_grads) /* in float32 for a moment */
+            u->update_bytes += kp_ceil_div(kp_mul_u64(kp_sizes_weight_elems(&t->sizes, w), 4),
+                                           kp_taping_shards(t, 1));
     }
 }
 
@@ -263,10 +266,11 @@ static kp_status fill(costing *c, const kp_tape *tape)
     KP_TRY(crossings(c, &t.keep));
     unit_times(c, &t.keep, &rates);
     unit_updates(c, &t);
-    kp_outside o = kp_outside_of(tape, t.profile, best_linked(c->cluster));
+    kp_outside o = kp_outside_of(tape, c->training, best_linked(c->cluster));
     c->out->outside_bytes = kp_categories_sum(&o.high);
     c->out->error = t.profile->error_high;
     c->out->waste = t.profile->waste_high;
+    c->out->border_copies = kp_taping_is_megatron(&t) ? 2 : 0;
     c->out->memory_bytes_per_s = rates.memory_bytes_per_s;
     kp_dtype compute =
         c->graph->n_outputs ? c->graph->tensors[c->graph->outputs[0]].dtype : KP_FLOAT32;
@@ -293,7 +297,7 @@ kp_status kp_costs_make(const kp_graph *graph, const kp_training *training,
     kp_sizes sizes;
     KP_TRY(kp_units_make(graph, arena, &out.units, &out.n_units, err));
     KP_TRY(set_up(&c));
-    KP_TRY(kp_sizes_make(graph, &c.part, arena, &sizes, err));
+    KP_TRY(kp_sizes_make(graph, training, &c.part, arena, &sizes, err));
     c.part.sizes = &sizes;
     KP_TRY(kp_tape_make(graph, training, &c.part, arena, &tape, err));
     KP_TRY(fill(&c, &tape));

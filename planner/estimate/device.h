@@ -13,6 +13,10 @@
     "T4-16GB" /* without --gpu and --memory; speeds of a card that no row has                      \
                */
 
+typedef struct kp_bounded {
+    uint64_t bytes, low, high; /* low <= bytes <= high */
+} kp_bounded;
+
 /* One card as the estimate sees it. */
 typedef struct kp_device {
     const kp_gpu_kind *kind; /* never NULL: --memory alone takes the default card's speeds */

@@ -3,7 +3,7 @@
 
 bool kp_keep_inside(const kp_keep *keep, uint32_t op)
 {
-    return op >= keep->part->first_op && op < keep->part->end_op;
+    return kp_part_has(keep->part, op);
 }
 
 bool kp_keep_trains(const kp_graph *graph, const kp_graph_op *op)
@@ -52,71 +52,6 @@ bool kp_keep_extra(kp_keep *keep, kp_extra extra)
     return true;
 }
 
-/* ---- recurrent layers ---- */
-
-/* Saved [steps, batch, units] buffers of the plain loop, with the gates' inputs and the states
- * (XLA's loop of Keras layers), and of cuDNN's reserve space in float32. */
-static const uint8_t loop_buffers[] = {
-    [KP_CELL_SIMPLE] = 3, [KP_CELL_GRU] = 9, [KP_CELL_LSTM] = 12, [KP_CELL_CONV_LSTM] = 12};
-static const uint8_t cudnn_buffers[] = {
-    [KP_CELL_SIMPLE] = 2, [KP_CELL_GRU] = 6, [KP_CELL_LSTM] = 5, [KP_CELL_CONV_LSTM] = 12};
-
-static bool cudnn_takes(const kp_keep *keep, const kp_graph_op *op)
-{
-    bool cell = op->attr.cell == KP_CELL_LSTM || op->attr.cell == KP_CELL_GRU;
-    return keep->training->rnn == KP_RNN_CUDNN && cell && op->attr.activation == KP_ACT_TANH;
-}
-
-/* [steps, batch, width], `copies` of it in front where more than one; NULL: out of memory. */
-static const kp_shape *step_shape(kp_keep *keep, uint64_t copies, uint64_t steps, uint64_t batch,
-                                  uint64_t width)
-{
-    kp_shape *shape = KP_NEW(keep->arena, kp_shape, 1);
-    if (!shape) return NULL;
-    int64_t dims[] = {(int64_t)copies, (int64_t)steps, (int64_t)batch, (int64_t)width};
-    shape->rank = copies > 1 ? 4 : 3;
-    memcpy(shape->dim, dims + 4 - shape->rank, shape->rank * sizeof(*dims));
-    return shape;
-}
-
-static uint64_t cell_width(const kp_keep *keep, const kp_graph_op *o, uint64_t steps)
-{
-    if (o->attr.cell != KP_CELL_CONV_LSTM && o->attr.units) return o->attr.units;
-    uint64_t rows = o->attr.return_sequences ? kp_mul_u64(steps, keep->sizes->micro_batch)
-                                             : keep->sizes->micro_batch;
-    return kp_sizes_tensor_elems(keep->sizes, o->out[0]) / kp_max_u64(rows, 1);
-}
-
-bool kp_keep_rnn(kp_keep *keep, uint32_t op)
-{
-    const kp_graph_op *o = &keep->graph->ops[op];
-    kp_dtype own = keep->graph->tensors[o->out[0]].dtype;
-    bool cudnn = cudnn_takes(keep, o);
-    kp_dtype dtype = cudnn ? KP_FLOAT32 : own;
-    uint64_t copies = cudnn ? cudnn_buffers[o->attr.cell] : loop_buffers[o->attr.cell];
-    uint64_t batch = keep->sizes->micro_batch, steps = kp_max_u64(o->attr.steps, 1),
-             width = cell_width(keep, o, steps);
-    const kp_shape *many = step_shape(keep, copies, steps, batch, width),
-                   *one = step_shape(keep, 1, steps, batch, width);
-    if (!many || !one) return false;
-    uint64_t elems = kp_mul_u64(kp_mul_u64(steps, batch), width),
-             bytes = kp_mul_u64(elems, kp_dtype_bytes(own));
-    const char *what = cudnn ? "reserve space of cuDNN" : "gates and states of every step";
-    kp_extra gates = {op,
-                      KP_EXTRA_KEPT,
-                      KP_CAT_ACTIVATIONS,
-                      what,
-                      many,
-                      dtype,
-                      kp_mul_u64(kp_mul_u64(elems, copies), kp_dtype_bytes(dtype))};
-    kp_extra all = {op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "output of every step", one, own, bytes};
-    kp_extra flow = {op,   KP_EXTRA_BACKWARD, KP_CAT_TEMPORARY, "gradient of every step", one, own,
-                     bytes};
-    if (!kp_keep_extra(keep, gates)) return false;
-    if (!o->attr.return_sequences && !kp_keep_extra(keep, all)) return false;
-    return kp_keep_extra(keep, flow);
-}
-
 /* ---- shared analysis ---- */
 
 /* Which ops have a trained weight at or below them: their outputs' gradients are computed. */
@@ -139,6 +74,7 @@ static void find_last(kp_keep *keep)
     for (uint32_t i = keep->part->end_op; i-- > keep->part->first_op;) {
         const kp_graph_op *op = &g->ops[i];
         uint32_t until = i;
+        if (!kp_keep_inside(keep, i)) continue;
         for (uint32_t k = 0; k < op->n_out; k++) {
             const kp_value *y = &keep->values[keep->root[op->out[k]]];
             bool fused = !y->written && y->last != KP_NO;
@@ -182,6 +118,8 @@ kp_status kp_keep_make(const kp_graph *graph, const kp_training *training, const
                     .part = part,
                     .sizes = sizes,
                     .profile = kp_profile_of(training->framework),
+                    .flash = kp_profile_of(training->framework)->flash && !training->launch.unfused,
+                    .context_twice = training->cudnn_attention,
                     .arena = arena};
     keep.root = KP_NEW(arena, uint32_t, graph->n_tensors);
     keep.skipped = KP_NEW(arena, bool, graph->n_ops);

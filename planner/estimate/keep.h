@@ -16,6 +16,7 @@ typedef enum kp_extra_when {
     KP_EXTRA_KEPT,     /* from the op's forward pass to its backward pass */
     KP_EXTRA_FORWARD,  /* while its forward pass runs */
     KP_EXTRA_BACKWARD, /* while its backward pass runs */
+    KP_EXTRA_GRADIENT, /* from the gradient of the op's output to its weight gradient */
     KP_EXTRA_START,    /* from the start of the whole backward pass to the op's */
 } kp_extra_when;
 
@@ -42,6 +43,7 @@ typedef struct kp_value {
 typedef enum kp_back {
     KP_BACK_PASS,    /* hands the gradient on, fused or in place */
     KP_BACK_NEW,     /* writes a new one for each input */
+    KP_BACK_LOOP,    /* the same, with its weight gradients and workspace meanwhile */
     KP_BACK_WEIGHTY, /* a call: for XLA it first writes the gradient of its own output */
 } kp_back;
 
@@ -52,6 +54,8 @@ typedef struct kp_keep {
     const kp_part *part;
     const kp_sizes *sizes;
     kp_arena *arena;
+    bool flash;           /* attention never writes its scores */
+    bool context_twice;   /* a fused attention keeps its result beside what it hands on */
     uint32_t *root;       /* of each tensor */
     bool *skipped;        /* ops that write nothing: renamed or equal to another */
     bool *wants;          /* ops whose backward pass runs: a trained weight is at or below them */
@@ -90,6 +94,15 @@ bool kp_keep_xla(kp_keep *keep);
 bool kp_keep_xla_pool(kp_keep *keep, uint32_t op);
 bool kp_keep_xla_curved(kp_keep *keep, uint32_t op);
 bool kp_keep_xla_scores(kp_keep *keep, uint32_t op, bool read);
+/* The input of a trained op, or the copy of it in the form that the op asks for; `adds`: ops that
+ * are part of the convolution below them. What the weight gradient of a dilated or transposed
+ * convolution copies. */
+bool kp_keep_xla_input(kp_keep *keep, uint32_t op, const bool *adds);
+bool kp_keep_xla_turned(kp_keep *keep, uint32_t op);
+/* The weighty op below the ReLU that a max pooling alone reads, through ops of one input; KP_NO if
+ * `op` is no such pooling. The ReLU's constant zeros. */
+uint32_t kp_keep_xla_pooled(const kp_keep *keep, uint32_t op, uint32_t *ret_relu);
+bool kp_keep_xla_zeros(kp_keep *keep, uint32_t relu);
 bool kp_keep_eager(kp_keep *keep);
 /* Finds steps that are equal to an earlier one; ops are asked in order. */
 typedef struct kp_equals {
@@ -99,7 +112,8 @@ bool kp_equals_init(kp_equals *equals, const kp_keep *keep);
 /* The root that an earlier equal step wrote, or KP_NO: then this one is remembered. */
 uint32_t kp_equals_find(kp_equals *equals, const kp_keep *keep, uint32_t op);
 
-/* The extras of a recurrent layer, the same for all frameworks: loop or cuDNN. */
+/* The extras of a recurrent layer in op-by-op runtimes and in cuDNN; those of XLA's loop. */
 bool kp_keep_rnn(kp_keep *keep, uint32_t op);
+bool kp_keep_xla_rnn(kp_keep *keep, uint32_t op);
 
 #endif

@@ -7,6 +7,14 @@
  * once. Sources: profile.c. */
 #include "planner/estimate/keep.h"
 
+/* Dropout, masks and views of scores that a fused attention never writes. */
+static bool inside_fused(const kp_keep *keep, const kp_graph_op *op)
+{
+    if (!keep->flash || !op->n_in || op->op == KP_OP_ATTN_CONTEXT) return false;
+    const kp_tensor *x = &keep->graph->tensors[op->in[0]];
+    return keep->graph->ops[x->op].op == KP_OP_ATTN_SCORES && op->op == KP_OP_DROPOUT;
+}
+
 static kp_keep_rule rule_of(const kp_keep *keep, const kp_graph_op *op)
 {
     if (op->op == KP_OP_ACT) {
@@ -23,26 +31,22 @@ static kp_keep_rule rule_of(const kp_keep *keep, const kp_graph_op *op)
                         *y = &keep->graph->tensors[op->out[0]];
         rule.store = x->dtype == y->dtype ? KP_STORE_ALIAS : KP_STORE_NEW;
     }
-    if (!keep->profile->flash) return rule;
+    if (inside_fused(keep, op)) return (kp_keep_rule){.store = KP_STORE_NONE};
+    if (!keep->flash) return rule;
     if (op->op == KP_OP_ATTN_SCORES)
         return (kp_keep_rule){.in = KP_KEEP_ALL, .row = 4, .store = KP_STORE_NONE};
-    if (op->op == KP_OP_ATTN_CONTEXT) rule.out = true;
+    if (op->op == KP_OP_ATTN_CONTEXT) {
+        rule.out = true;
+        rule.copies = keep->context_twice;
+    }
     return rule;
-}
-
-/* Dropout, masks and views of scores that a fused attention never writes. */
-static bool inside_fused(const kp_keep *keep, const kp_graph_op *op)
-{
-    if (!keep->profile->flash || !op->n_in || op->op == KP_OP_ATTN_CONTEXT) return false;
-    const kp_tensor *x = &keep->graph->tensors[op->in[0]];
-    return keep->graph->ops[x->op].op == KP_OP_ATTN_SCORES && op->op == KP_OP_DROPOUT;
 }
 
 static bool reads(kp_keep *keep, uint32_t op, uint32_t tensor)
 {
     uint32_t root = keep->root[tensor];
-    kp_op writer = keep->graph->ops[keep->graph->tensors[root].op].op;
-    bool fused = keep->profile->flash && writer == KP_OP_ATTN_SCORES;
+    const kp_graph_op *writer = &keep->graph->ops[keep->graph->tensors[root].op];
+    bool fused = writer->op != KP_OP_INPUT && rule_of(keep, writer).store == KP_STORE_NONE;
     return fused || kp_keep_need(keep, op, root);
 }
 
@@ -123,9 +127,8 @@ static bool keep_op(kp_keep *keep, uint32_t op)
     kp_keep_rule rule = rule_of(keep, o);
     bool adds = o->op == KP_OP_ADD || o->op == KP_OP_BIAS_ADD || o->op == KP_OP_CONCAT;
     keep->back[op] = adds || rule.store != KP_STORE_NEW ? KP_BACK_PASS : KP_BACK_WEIGHTY;
-    if (rule.store == KP_STORE_NONE || inside_fused(keep, o)) {
+    if (rule.store == KP_STORE_NONE) {
         keep->skipped[op] = false;
-        if (rule.store != KP_STORE_NONE) return true;
     } else if (!keep->skipped[op]) {
         for (uint32_t k = 0; k < o->n_out; k++) keep->values[o->out[k]].written = true;
     }
@@ -160,7 +163,7 @@ bool kp_keep_eager(kp_keep *keep)
     kp_equals equals;
     if (!kp_equals_init(&equals, keep)) return false;
     for (uint32_t i = keep->part->first_op; i < keep->part->end_op; i++) {
-        bool over = takes_over(keep, &g->ops[i]);
+        bool over = kp_keep_inside(keep, i) && takes_over(keep, &g->ops[i]);
         uint32_t same = over                    ? keep->root[g->ops[i].in[0]]
                         : keep->profile->merges ? kp_equals_find(&equals, keep, i)
                                                 : KP_NO;

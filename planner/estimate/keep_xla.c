@@ -96,6 +96,7 @@ typedef struct xla_marks {
     bool *curved_reader; /* of a root: a curved op or a max pooling reads it, through linear ones */
     bool *in_place;      /* ops: convolutions that an ADD overwrites */
     bool *adds;          /* ops: such ADDs */
+    uint32_t *pooled;    /* of an op: the ReLU above it that a max pooling alone reads; KP_NO */
 } xla_marks;
 
 static void mark_reader(kp_keep *keep, xla_marks *m, uint32_t reader, uint32_t root)
@@ -121,77 +122,14 @@ static void find_readers(kp_keep *keep, xla_marks *m)
             m->curved_reader[keep->root[g->outputs[i]]] = true;
     for (uint32_t i = keep->part->end_op; i-- > keep->part->first_op;) {
         if (keep->skipped[i]) continue;
+        uint32_t relu, weighty = kp_keep_xla_pooled(keep, i, &relu);
+        if (weighty != KP_NO) m->pooled[weighty] = relu;
         for (uint32_t k = 0; k < g->ops[i].n_in; k++)
             mark_reader(keep, m, i, keep->root[g->ops[i].in[k]]);
     }
 }
 
-/* ---- a ---- */
-
-static int64_t odd_padding(const kp_graph_op *conv, unsigned axis, int64_t size)
-{
-    int64_t stride = conv->attr.strides[axis] ? conv->attr.strides[axis] : 1;
-    int64_t dilation = conv->attr.dilation[axis] ? conv->attr.dilation[axis] : 1;
-    int64_t window = ((int64_t)conv->attr.kernel[axis] - 1) * dilation + 1;
-    int64_t pad = ((size + stride - 1) / stride - 1) * stride + window - size;
-    return pad > 0 ? pad % 2 : 0;
-}
-
-/* What a weighty op reads below zero padding, and the elements of the copy that uneven padding
- * makes (0: none; even padding goes into cuDNN). */
-static uint32_t under_padding(const kp_keep *keep, const kp_graph_op *op, uint64_t *ret_elems)
-{
-    const kp_graph *g = keep->graph;
-    uint32_t root = keep->root[op->in[0]];
-    int64_t extra[3] = {0};
-    bool padded = false;
-    const kp_graph_op *below = &g->ops[g->tensors[root].op];
-    while (below->op == KP_OP_PAD && kp_keep_inside(keep, g->tensors[root].op)) {
-        for (unsigned i = 0; i < below->attr.spatial && i < 3; i++)
-            extra[i] += below->attr.pad[i][1] > below->attr.pad[i][0]
-                            ? below->attr.pad[i][1] - below->attr.pad[i][0]
-                            : below->attr.pad[i][0] - below->attr.pad[i][1];
-        root = keep->root[below->in[0]];
-        below = &g->ops[g->tensors[root].op];
-        padded = true;
-    }
-    kp_shape shape = keep->sizes->tensors[root];
-    unsigned first = op->attr.channels_first ? 2 : 1;
-    bool conv = op->op == KP_OP_CONV || op->op == KP_OP_CONV_DEPTHWISE;
-    bool any = false;
-    for (unsigned i = 0; i < op->attr.spatial && first + i < shape.rank; i++) {
-        if (!padded && conv && op->attr.same_padding)
-            extra[i] = odd_padding(op, i, shape.dim[first + i]);
-        any |= extra[i] != 0;
-        shape.dim[first + i] += extra[i];
-    }
-    *ret_elems = any ? kp_shape_elems(shape, 1) : 0;
-    return root;
-}
-
-static bool need_input(kp_keep *keep, const xla_marks *m, uint32_t op)
-{
-    const kp_graph *g = keep->graph;
-    const kp_graph_op *o = &g->ops[op];
-    uint64_t elems;
-    uint32_t root = under_padding(keep, o, &elems), writer = g->tensors[root].op;
-    kp_dtype dtype = g->tensors[o->out[0]].dtype, own = g->tensors[root].dtype;
-    bool input = g->ops[writer].op == KP_OP_INPUT || !kp_keep_inside(keep, writer);
-    bool cast = input && kp_dtype_is_float(own) && own != dtype;
-    bool own_copy = elems && (input || (weighty(&g->ops[writer]) && !m->adds[writer]));
-    if (!own_copy && !cast) {
-        kp_value *v = &keep->values[root];
-        if (elems) v->bytes = kp_max_u64(v->bytes, kp_mul_u64(elems, kp_dtype_bytes(v->dtype)));
-        return kp_keep_need(keep, op, root);
-    }
-    kp_value *copy = &keep->values[g->n_tensors + root];
-    uint64_t bytes =
-        kp_mul_u64(elems ? elems : kp_sizes_tensor_elems(keep->sizes, root), kp_dtype_bytes(dtype));
-    copy->bytes = kp_max_u64(copy->bytes, bytes);
-    copy->dtype = dtype;
-    if (copy->writer == KP_NO) copy->writer = op;
-    return kp_keep_need(keep, op, g->n_tensors + root);
-}
+/* ---- one op ---- */
 
 static bool keep_op(kp_keep *keep, xla_marks *m, uint32_t op)
 {
@@ -204,30 +142,37 @@ static bool keep_op(kp_keep *keep, xla_marks *m, uint32_t op)
     const kp_graph_op *o = &g->ops[op];
     node_kind kind = m->adds[op] ? NODE_WEIGHTY : kind_of(o);
     uint32_t y = o->n_out ? keep->root[o->out[0]] : KP_NO;
-    bool z = y != KP_NO && (kind == NODE_WEIGHTY || kind == NODE_AVERAGE);
+    bool z = y != KP_NO && (kind == NODE_WEIGHTY || (kind == NODE_AVERAGE && keep->wants[op]));
     if (z) keep->values[y].written = true;
-    keep->back[op] = m->adds[op] ? KP_BACK_PASS : back_of[kind];
-    if (kind == NODE_POOL || o->op == KP_OP_OPAQUE) keep->values[y].written = true;
+    keep->back[op] = m->adds[op] ? KP_BACK_PASS : o->op == KP_OP_RNN ? KP_BACK_LOOP : back_of[kind];
+    bool pool = kind == NODE_POOL && keep->wants[op];
+    if (pool || o->op == KP_OP_OPAQUE) keep->values[y].written = true;
     if (!keep->wants[op]) return true;
     if (z && m->curved_reader[y] && !m->in_place[op] && !kp_keep_need(keep, op, y)) return false;
     if (kind == NODE_POOL) return kp_keep_xla_pool(keep, op);
     if (kind == NODE_CURVED) return kp_keep_xla_curved(keep, op);
     if (kind != NODE_WEIGHTY || m->adds[op]) return true;
-    if (kp_keep_trains(g, o)) return need_input(keep, m, op);
+    if (m->pooled[op] != KP_NO && !kp_keep_xla_zeros(keep, m->pooled[op])) return false;
+    if (kp_keep_trains(g, o))
+        return kp_keep_xla_input(keep, op, m->adds) && kp_keep_xla_turned(keep, op);
     if (o->n_weights) return true;
     for (uint32_t k = 0; k < o->n_in; k++)
         if (!kp_keep_need(keep, op, keep->root[o->in[k]])) return false;
     return kp_keep_xla_scores(keep, op, m->curved_reader[y]);
 }
 
-/* The loss fuses with what it reads, unless it must convert it to float32 first. */
+/* The loss fuses with what it reads, unless that is a reduction or must be converted to float32. */
 static void write_outputs(kp_keep *keep)
 {
     const kp_graph *g = keep->graph;
     for (uint32_t i = 0; i < g->n_outputs; i++) {
         uint32_t root = keep->root[g->outputs[i]];
+        const kp_graph_op *op = &g->ops[g->tensors[root].op];
         bool half = kp_dtype_bytes(g->tensors[root].dtype) < 4;
-        if (half && kp_keep_inside(keep, g->tensors[root].op)) keep->values[root].written = true;
+        bool whole = (op->op == KP_OP_POOL_MAX || op->op == KP_OP_POOL_AVG) && !op->attr.kernel[0];
+        bool reduced = op->op == KP_OP_REDUCE || whole;
+        if ((half || reduced) && kp_keep_inside(keep, g->tensors[root].op))
+            keep->values[root].written = true;
     }
 }
 
@@ -235,8 +180,9 @@ bool kp_keep_xla(kp_keep *keep)
 {
     const kp_graph *g = keep->graph;
     xla_marks m = {KP_NEW(keep->arena, bool, g->n_tensors), KP_NEW(keep->arena, bool, g->n_ops),
-                   KP_NEW(keep->arena, bool, g->n_ops)};
-    if (!m.curved_reader || !m.in_place || !m.adds || !find_roots(keep)) return false;
+                   KP_NEW(keep->arena, bool, g->n_ops), KP_NEW(keep->arena, uint32_t, g->n_ops)};
+    if (!m.curved_reader || !m.in_place || !m.adds || !m.pooled || !find_roots(keep)) return false;
+    memset(m.pooled, 0xff, g->n_ops * sizeof(*m.pooled));
     find_readers(keep, &m);
     for (uint32_t i = 0; i < g->n_ops; i++) {
         keep->first_need[i] = keep->n_needs;

@@ -24,34 +24,74 @@ static bool extra(kp_keep *keep, uint32_t op, kp_extra_when when, kp_category ca
     return kp_keep_extra(keep, made);
 }
 
-/* XLA writes two buffers of zeros in the forward pass if a ReLU feeds the pooling alone: the ReLU's
- * constant, which is the ReLU's, and the start of the pooling's scatter. */
-static bool pool_zeros(kp_keep *keep, uint32_t op, uint32_t x, kp_dtype dtype)
+/* ---- max pooling ---- */
+
+static bool windowed(const kp_graph_op *op)
 {
-    const kp_shape *shape = &keep->sizes->tensors[x];
-    kp_extra constant = {keep->graph->tensors[x].op,
+    bool any = false;
+    for (unsigned i = 0; i < op->attr.spatial; i++) any |= op->attr.kernel[i] > 1;
+    return op->op == KP_OP_POOL_MAX && any;
+}
+
+/* The ReLU that a pooling reads and nobody else does; KP_NO. */
+static uint32_t relu_below(const kp_keep *keep, uint32_t op)
+{
+    const kp_graph *g = keep->graph;
+    if (!windowed(&g->ops[op])) return KP_NO;
+    const kp_tensor *x = &g->tensors[keep->root[g->ops[op].in[0]]];
+    bool relu = g->ops[x->op].op == KP_OP_RELU && x->n_uses == 1 && kp_keep_inside(keep, x->op);
+    return relu ? x->op : KP_NO;
+}
+
+uint32_t kp_keep_xla_pooled(const kp_keep *keep, uint32_t op, uint32_t *ret_relu)
+{
+    const kp_graph *g = keep->graph;
+    uint32_t below = relu_below(keep, op);
+    *ret_relu = below;
+    while (below != KP_NO && g->ops[below].n_in == 1) {
+        if (kp_op_rows[g->ops[below].op].kind == KP_KIND_WEIGHTY) return below;
+        const kp_tensor *x = &g->tensors[keep->root[g->ops[below].in[0]]];
+        below = x->n_uses == 1 && kp_keep_inside(keep, x->op) ? x->op : KP_NO;
+    }
+    return KP_NO;
+}
+
+/* The ReLU's constant is written in the forward pass, like the start of the pooling's scatter, and
+ * read by the gradient of the op below it. */
+bool kp_keep_xla_zeros(kp_keep *keep, uint32_t relu)
+{
+    uint32_t y = keep->graph->ops[relu].out[0];
+    uint64_t elems = kp_sizes_tensor_elems(keep->sizes, y);
+    kp_dtype dtype = keep->graph->tensors[y].dtype;
+    kp_extra constant = {relu,
                          KP_EXTRA_KEPT,
                          KP_CAT_ACTIVATIONS,
                          "zeros of the ReLU before a pooling",
-                         shape,
+                         &keep->sizes->tensors[y],
                          dtype,
-                         kp_mul_u64(kp_sizes_tensor_elems(keep->sizes, x), kp_dtype_bytes(dtype))};
-    return kp_keep_extra(keep, constant) && extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS,
-                                                  "zeros of the pooling's gradient", x, 1, dtype);
+                         kp_mul_u64(elems, kp_dtype_bytes(dtype))};
+    return kp_keep_extra(keep, constant);
 }
 
+/* Each axis's position and the value of every window; where cuDNN wants the channels elsewhere
+ * they are made as soon as the values are there. */
 bool kp_keep_xla_pool(kp_keep *keep, uint32_t op)
 {
     const kp_graph *g = keep->graph;
     const kp_graph_op *o = &g->ops[op];
-    uint32_t x = keep->root[o->in[0]];
-    kp_dtype dtype = g->tensors[x].dtype;
-    bool relu = g->ops[g->tensors[x].op].op == KP_OP_RELU && g->tensors[x].n_uses == 1 &&
-                kp_keep_inside(keep, g->tensors[x].op);
-    if (relu && !pool_zeros(keep, op, x, dtype)) return false;
-    return extra(keep, op, KP_EXTRA_BACKWARD, KP_CAT_TEMPORARY, "window positions", o->out[0], 5,
-                 KP_INT32);
+    uint32_t x = keep->root[o->in[0]], below, relu = relu_below(keep, op);
+    kp_shape y = keep->sizes->tensors[o->out[0]];
+    bool early = o->attr.spatial > 2 && !o->attr.channels_first && y.dim[y.rank - 1] > 1;
+    bool apart = relu != KP_NO && kp_keep_xla_pooled(keep, op, &below) == KP_NO;
+    if (apart && !kp_keep_xla_zeros(keep, relu)) return false;
+    if (relu != KP_NO && !extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS,
+                                "zeros of the pooling's gradient", x, 1, g->tensors[x].dtype))
+        return false;
+    return extra(keep, op, early ? KP_EXTRA_START : KP_EXTRA_BACKWARD, KP_CAT_TEMPORARY,
+                 "window positions", o->out[0], y.rank + 1u, KP_INT32);
 }
+
+/* ---- curved ops ---- */
 
 static bool norm_extras(kp_keep *keep, uint32_t op)
 {
@@ -90,13 +130,7 @@ bool kp_keep_xla_curved(kp_keep *keep, uint32_t op)
     if (gelu)
         return extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "factor of GELU", o->out[0],
                      dtype == KP_FLOAT32 ? 1 : 2, dtype);
-    if (o->op != KP_OP_RNN) return true;
-    keep->values[o->out[0]].written = true;
-    if (!extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "input, time first", o->in[0], 1,
-               dtype))
-        return false;
-    if (o->attr.return_sequences && !kp_keep_need(keep, op, keep->root[o->out[0]])) return false;
-    return kp_keep_rnn(keep, op);
+    return o->op != KP_OP_RNN || kp_keep_xla_rnn(keep, op);
 }
 
 /* The scores that the softmax reads. Without a dropout Keras calls the backend's attention, which

@@ -119,7 +119,7 @@ static kp_status layer_bytes(const kp_tape *tape, const kp_training *training, k
                    .training = training,
                    .part = &tape->part,
                    .profile = kp_profile_of(training->framework)};
-    KP_TRY(kp_sizes_make(g, &tape->part, arena, &t.sizes, err));
+    KP_TRY(kp_sizes_make(g, training, &tape->part, arena, &t.sizes, err));
     for (uint32_t w = 0; w < g->n_weights; w++) {
         kp_layer_bytes *l = &layers[g->weights[w].layer];
         kp_dtype dtype;
@@ -150,8 +150,8 @@ static void bounds(const replay *r, const replay *late, const kp_profile *p, con
              high = exact + times(rest, 1 + p->error_high) + most;
     m->low_bytes = low + times(low, p->waste_low) + kp_categories_sum(&o->low);
     m->high_bytes = high + times(high, p->waste_high) + kp_categories_sum(&o->high);
-    m->allocated.low = low + o->inside;
-    m->allocated.high = high + o->inside;
+    m->allocated.low = low + o->inside_low;
+    m->allocated.high = high + o->inside_high;
     m->reserved.low = m->allocated.low + times(m->allocated.low, p->waste_low);
     m->reserved.high = m->allocated.high + times(m->allocated.high, p->waste_high);
 }
@@ -226,7 +226,7 @@ static kp_status measure(const kp_tape *tape, const kp_training *training, const
     kp_memory m = {0};
     run(&r);
     if (both) KP_TRY(run_late(tape, training, arena, &late, err));
-    kp_outside o = kp_outside_of(tape, p, device);
+    kp_outside o = kp_outside_of(tape, training, device);
     finish(&r, p, &o, &m);
     between(&r, p, &o, &m);
     bounds(&r, both ? &late : NULL, p, &o, &m);

@@ -15,10 +15,6 @@ typedef struct kp_layer_bytes {
     uint64_t activations;                   /* kept outputs over the step */
 } kp_layer_bytes;
 
-typedef struct kp_bounded {
-    uint64_t bytes, low, high; /* low <= bytes <= high */
-} kp_bounded;
-
 typedef struct kp_memory {
     kp_categories peak;             /* at the peak; the sum is the peak */
     uint64_t low_bytes, high_bytes; /* bounds of the peak */

@@ -11,9 +11,10 @@
 
 typedef struct kp_outside {
     kp_categories bytes, low, high;
-    uint64_t inside; /* of bytes: what the framework's own allocator hands out */
+    /* of those: what the framework's own allocator hands out */
+    uint64_t inside, inside_low, inside_high;
 } kp_outside;
 
-kp_outside kp_outside_of(const kp_tape *tape, const kp_profile *profile, const kp_device *device);
+kp_outside kp_outside_of(const kp_tape *tape, const kp_training *training, const kp_device *device);
 
 #endif

@@ -46,6 +46,44 @@ static const kp_keep_rule torch_acts[KP_ACT_COUNT] = {
     [KP_ACT_SILU]        = {KP_KEEP_FIRST,    0, 0, 0, 0, 0, KP_STORE_NEW},
     [KP_ACT_OTHER]       = {KP_KEEP_FIRST,    1, 0, 0, 0, 0, KP_STORE_NEW},
 };
+/* Megatron: one kernel for the bias and GELU, one for SwiGLU, which keeps its input alone; rotary
+ * positions are written over queries and keys (megatron/core/fusions). */
+static const kp_keep_rule megatron_rules[KP_OP_COUNT] = {
+    /*                      input                out  mask copies row moment store */
+    [KP_OP_MATMUL]         = {KP_KEEP_FOR_WEIGHT, 0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_CONV]           = {KP_KEEP_FOR_WEIGHT, 0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_CONV_DEPTHWISE] = {KP_KEEP_FOR_WEIGHT, 0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_CONV_TRANSPOSE] = {KP_KEEP_FOR_WEIGHT, 0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_ATTN_SCORES]    = {KP_KEEP_ALL,        1, 0, 0, 0, 1, KP_STORE_NEW},
+    [KP_OP_ATTN_CONTEXT]   = {KP_KEEP_ALL,        0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_GATHER]         = {KP_KEEP_FIRST,      0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_BIAS_ADD]       = {KP_KEEP_NO_INPUT,   0, 0, 0, 0, 0, KP_STORE_IN_PLACE},
+    [KP_OP_RELU]           = {KP_KEEP_NO_INPUT,   1, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_SOFTMAX]        = {KP_KEEP_NO_INPUT,   1, 0, 0, 0, 1, KP_STORE_NEW},
+    [KP_OP_BATCHNORM]      = {KP_KEEP_FIRST,      0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_LAYERNORM]      = {KP_KEEP_FIRST,      0, 0, 0, 8, 0, KP_STORE_NEW},
+    [KP_OP_RMSNORM]        = {KP_KEEP_FIRST,      0, 0, 0, 4, 0, KP_STORE_NEW},
+    [KP_OP_GROUPNORM]      = {KP_KEEP_FIRST,      0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_SCALE]          = {KP_KEEP_FIRST,      0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_DROPOUT]        = {KP_KEEP_NO_INPUT,   0, 1, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_MUL]            = {KP_KEEP_ALL,        0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_MAXMIN]         = {KP_KEEP_ALL,        0, 1, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_MATH]           = {KP_KEEP_ALL,        1, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_TRANSPOSE]      = {KP_KEEP_NO_INPUT,   0, 0, 0, 0, 0, KP_STORE_ALIAS},
+    [KP_OP_POOL_MAX]       = {KP_KEEP_FIRST,      0, 8, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_POOL_AVG]       = {KP_KEEP_FIRST,      0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_RNN]            = {KP_KEEP_FIRST,      1, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_OP_RESCALE]        = {KP_KEEP_NO_INPUT,   0, 0, 0, 0, 0, KP_STORE_ALIAS},
+    [KP_OP_VIEW]           = {KP_KEEP_NO_INPUT,   0, 0, 0, 0, 0, KP_STORE_ALIAS},
+    [KP_OP_OPAQUE]         = {KP_KEEP_FIRST,      1, 0, 0, 0, 0, KP_STORE_NEW},
+};
+static const kp_keep_rule megatron_acts[KP_ACT_COUNT] = {
+    [KP_ACT_SIGMOID]     = {KP_KEEP_NO_INPUT, 1, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_ACT_TANH]        = {KP_KEEP_NO_INPUT, 1, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_ACT_GELU]        = {KP_KEEP_FIRST,    0, 0, 0, 0, 0, KP_STORE_NEW},
+    [KP_ACT_SILU]        = {KP_KEEP_FIRST,    0, 0, 0, 0, 0, KP_STORE_NONE},
+    [KP_ACT_OTHER]       = {KP_KEEP_FIRST,    0, 0, 0, 0, 0, KP_STORE_NEW},
+};
 /* TensorFlow's graph: what the gradient ops consume (pywrap_gradient_exclusions.cc, traced graphs
  * of Keras 3); Keras's BatchNormalization and LayerNormalization are composites there. */
 static const kp_keep_rule tf_rules[KP_OP_COUNT] = {
@@ -149,11 +187,10 @@ static const kp_profile torch = {
 };
 /* Megatron: fused kernels, float32 main gradients, two cuBLAS workspaces and Transformer Engine's. */
 static const kp_profile megatron = {
-    .programs = true, .grads_together = true, .grads_f32 = true, .flash = true, .casts_kernels = true, .loss_kept = 1, .loss_moment = 1,
-    .space_bytes = 22 * MIB + 2 * MIB / 3, .space_9_bytes = 32 * MIB, .space_count = 3,
+    .programs = true, .grads_together = true, .grads_f32 = true, .flash = true, .casts_kernels = true, .loss_kept = 1,
     .runtime_bytes = 900 * MIB, .runtime_low_bytes = 500 * MIB, .runtime_high_bytes = 1500 * MIB,
     .waste = .05, .waste_low = .016, .waste_high = .163, .error_low = .08, .error_high = .10,
-    .scalar_bytes = 4, .rules = torch_rules, .acts = torch_acts,
+    .scalar_bytes = 4, .rules = megatron_rules, .acts = megatron_acts,
     .runtime_source = "device memory less PyTorch's reserve in published runs: 500 to 1500 MiB",
 };
 /* clang-format on */
@@ -174,10 +211,37 @@ const kp_profile *kp_profile_of(kp_framework framework)
     return profiles[framework];
 }
 
-uint64_t kp_profile_space(const kp_profile *profile, const kp_device *device)
+unsigned kp_profile_generation(const kp_device *device)
 {
     const char *capability = device->kind->compute_capability;
-    bool hopper = capability && capability[0] >= '0' && capability[0] <= '9' &&
-                  (capability[0] == '9' || capability[1] != '.');
-    return profile->space_count * (hopper ? profile->space_9_bytes : profile->space_bytes);
+    unsigned n = 0;
+    for (; capability && *capability >= '0' && *capability <= '9'; capability++)
+        n = 10 * n + (unsigned)(*capability - '0');
+    return n;
+}
+
+/* torch gives each thread that calls cuBLAS a workspace of its own: the forward pass and autograd.
+ * It takes 32 MiB on Hopper and 8.1 MiB on other cards, Blackwell among them until versions of
+ * 2025 (CublasHandlePool.cpp); deterministic algorithms ask for ":4096:8", 32 MiB on all. Local
+ * layers go through cuBLASLt too, with as much again. Transformer Engine has one more of its own
+ * (transformer_engine/pytorch/module/base.py). */
+static kp_bounded megatron_space(const kp_launch *l, const kp_device *device)
+{
+    unsigned generation = kp_profile_generation(device);
+    uint64_t small = 8519680, large = 32 * MIB, own = generation >= 9 ? 32 * MIB : 4 * MIB;
+    bool wide = l->deterministic || generation == 9;
+    uint64_t each = wide ? large : small, most = generation >= 9 ? large : each;
+    uint32_t count = l->local ? 4 : 2;
+    if (l->local) own = 0;
+    return (kp_bounded){count * each + own, count * each + own, count * most + own};
+}
+
+kp_bounded kp_profile_space(const kp_profile *profile, const kp_training *training,
+                            const kp_device *device)
+{
+    if (training->framework == KP_FW_MEGATRON) return megatron_space(&training->launch, device);
+    uint64_t each =
+        kp_profile_generation(device) >= 9 ? profile->space_9_bytes : profile->space_bytes;
+    uint64_t all = profile->space_count * each;
+    return (kp_bounded){all, all, all};
 }

@@ -70,7 +70,11 @@ typedef struct kp_profile {
 /* The row of a framework (not AUTO). */
 const kp_profile *kp_profile_of(kp_framework framework);
 
-/* Bytes of the products' workspace on a card. */
-uint64_t kp_profile_space(const kp_profile *profile, const kp_device *device);
+/* Bytes of the products' workspaces on a card. */
+kp_bounded kp_profile_space(const kp_profile *profile, const kp_training *training,
+                            const kp_device *device);
+
+/* Compute capability 9 (Hopper), 10 (Blackwell), ... of a card; 0: not known. */
+unsigned kp_profile_generation(const kp_device *device);
 
 #endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include "planner/estimate/taping.h"
-#include "planner/estimate/segments.h"
 #include <assert.h>
 
 const char *const kp_phase_names[KP_PHASE_COUNT] = {
@@ -20,6 +19,25 @@ kp_part kp_part_whole(const kp_graph *graph, const kp_training *training)
                        .interleave = 1,
                        .recompute = KP_RECOMPUTE_NONE};
     return (kp_part){.strategy = one, .end_op = graph->n_ops, .in_flight = 1};
+}
+
+static const kp_chunk *chunk_of(const kp_part *part, uint32_t op)
+{
+    for (uint32_t i = 0; i < part->n_chunks; i++)
+        if (op >= part->chunks[i].first_op && op < part->chunks[i].end_op) return &part->chunks[i];
+    return NULL;
+}
+
+bool kp_part_has(const kp_part *part, uint32_t op)
+{
+    if (part->chunks) return chunk_of(part, op) != NULL;
+    return op >= part->first_op && op < part->end_op;
+}
+
+uint32_t kp_part_in_flight(const kp_part *part, uint32_t op)
+{
+    const kp_chunk *chunk = part->chunks ? chunk_of(part, op) : NULL;
+    return chunk ? chunk->in_flight : part->in_flight;
 }
 
 /* ---- setting up ---- */
@@ -120,15 +138,18 @@ void kp_tape_update(kp_taping *t)
 {
     const kp_graph *g = t->graph;
     bool keras_sums = kp_taping_accumulates(t) && t->training->framework < KP_FW_TORCH;
-    uint64_t all = 0, each = has_slots(t) ? t->profile->update_all : 0,
+    uint64_t all = 0, wide = kp_taping_is_megatron(t) && t->training->launch.half_grads,
+             each = has_slots(t) ? t->profile->update_all : 0,
              copies = t->together ? each + (t->profile->scalers ? 1u : 0u) : 0;
     kp_taping_step(t, KP_PHASE_OPTIMIZER, KP_NO);
-    for (uint32_t w = 0; w < g->n_weights && copies; w++) {
+    for (uint32_t w = 0; w < g->n_weights && copies + wide; w++) {
         kp_dtype dtype;
+        uint64_t bytes = kp_taping_grad_bytes(t, w, &dtype);
+        if (wide) bytes = kp_mul_u64(kp_sizes_weight_elems(&t->sizes, w), 4);
         if (t->here[w] && g->weights[w].trainable)
-            all = kp_add_u64(all, kp_taping_grad_bytes(t, w, &dtype) / kp_taping_shards(t, 1));
+            all = kp_add_u64(all, bytes / kp_taping_weight_shards(t, 1, w));
     }
-    all = kp_mul_u64(all, copies);
+    all = kp_mul_u64(all, copies + wide);
     kp_taping_new b = {KP_CAT_TEMPORARY, KP_NO, KP_NO, "update of all weights", NULL,
                        KP_UINT8,         all};
     kp_taping_drop(t, kp_taping_take(t, &b, 1));
@@ -153,46 +174,19 @@ static void save(kp_taping *t)
 
 /* ---- all of it ---- */
 
-/* Which op's segment makes a value again: its writer's; of received ones and copies their first
- * reader's. */
-static kp_status find_owners(kp_taping *t)
-{
-    const kp_graph *g = t->graph;
-    t->owner = filled(t, 2 * (size_t)g->n_tensors);
-    t->own_needs = KP_NEW(t->arena, uint32_t, 2 * (size_t)g->n_tensors);
-    if (!t->owner || !t->own_needs) return kp_nomem(t->err);
-    for (uint32_t v = 0; v < 2 * g->n_tensors; v++) {
-        uint32_t writer = t->keep.values[v].writer;
-        if (writer != KP_NO && kp_keep_inside(&t->keep, writer)) t->owner[v] = writer;
-    }
-    for (uint32_t i = t->part->end_op; i-- > t->part->first_op;)
-        for (uint32_t k = 0; k < g->ops[i].n_in; k++) {
-            uint32_t x = t->keep.root[g->ops[i].in[k]];
-            if (!kp_keep_inside(&t->keep, g->tensors[x].op)) t->owner[x] = i;
-        }
-    for (uint32_t i = t->part->first_op; i < t->part->end_op; i++)
-        for (uint32_t n = t->keep.first_need[i]; n < t->keep.first_need[i + 1]; n++) {
-            uint32_t v = t->keep.needs[n];
-            t->own_needs[v] += t->owner[v] != KP_NO && t->segment[t->owner[v]] == t->segment[i];
-        }
-    return KP_OK;
-}
-
 static kp_status set_up(kp_taping *t)
 {
     KP_TRY(open_dims(t));
     if (t->part->sizes)
         t->sizes = *t->part->sizes;
     else
-        KP_TRY(kp_sizes_make(t->graph, t->part, t->arena, &t->sizes, t->err));
+        KP_TRY(kp_sizes_make(t->graph, t->training, t->part, t->arena, &t->sizes, t->err));
     KP_TRY(kp_keep_make(t->graph, t->training, t->part, &t->sizes, t->arena, &t->keep, t->err));
     KP_TRY(lists(t));
     if (!t->part->sums) KP_TRY(kp_taping_names(t));
     KP_TRY(find_weights(t));
     find_endings(t);
-    if (t->part->strategy.recompute != KP_RECOMPUTE_FULL) return KP_OK;
-    KP_TRY(kp_segments_make(t->graph, t->arena, &t->segment, t->err));
-    return find_owners(t);
+    return kp_tape_segments(t);
 }
 
 kp_status kp_tape_run(const kp_graph *graph, const kp_training *training, const kp_part *part,

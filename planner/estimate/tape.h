@@ -12,17 +12,33 @@
 
 #include "planner/estimate/training.h"
 
-/* What one rank has: ops [first_op, end_op) of the graph, under a strategy. */
+/* Ops [first_op, end_op), whose kept values live for in_flight micro-batches at once. */
+typedef struct kp_chunk {
+    uint32_t first_op, end_op, in_flight;
+} kp_chunk;
+
+/* What one rank has: ops [first_op, end_op) of the graph, under a strategy; in an interleaved
+ * pipeline only the chunks of it. */
 typedef struct kp_part {
     kp_strategy strategy; /* all decided: no AUTO, degrees >= 1 */
     uint32_t stage;
     uint32_t first_op, end_op;
-    uint32_t in_flight;  /* micro-batches whose kept activations live at once, >= 1 */
-    const uint8_t *cuts; /* kp_cut of each graph op over the tp group; NULL: nothing cut */
+    uint32_t in_flight;      /* micro-batches whose kept activations live at once, >= 1 */
+    const uint8_t *cuts;     /* kp_cut of each graph op over the tp group; NULL: nothing cut */
+    const uint32_t *segment; /* of each graph op: where the run of ops that is recomputed together
+                                with it ends, 0: it keeps what its backward pass reads; NULL: as
+                                strategy.recompute says */
+    const kp_chunk *chunks; /* in the order of the ops, apart from each other; NULL: all of it */
+    uint32_t n_chunks;
     const struct kp_sizes *sizes; /* of these cuts and micro-batches, which stages share; NULL: made
                                      anew */
     bool sums; /* only sums are asked: weights have no names, layers no bytes of their own */
 } kp_part;
+
+/* True if the op is one of the part's. */
+bool kp_part_has(const kp_part *part, uint32_t op);
+/* Micro-batches whose kept values of this op live at once. */
+uint32_t kp_part_in_flight(const kp_part *part, uint32_t op);
 
 /* The whole model on one rank, micro-batch = batch: what `kplan explain` asks without plan options.
  */

@@ -109,19 +109,25 @@ void kp_tape_drop_needs(kp_taping *t, uint32_t op, bool own_output, bool others)
             kp_tape_drop_value(t, t->keep.needs[i], op);
 }
 
-static void drop_extras(kp_taping *t, uint32_t op)
+static void drop_some(kp_taping *t, uint32_t op, bool kept_only)
 {
     for (uint32_t i = t->keep.first_extra[op]; i < t->keep.first_extra[op + 1]; i++) {
+        if (kept_only && t->keep.extras[i].when != KP_EXTRA_KEPT) continue;
         kp_taping_drop(t, t->extra_stored[i]);
         t->extra_stored[i] = KP_NO;
     }
+}
+
+static void drop_extras(kp_taping *t, uint32_t op)
+{
+    drop_some(t, op, false);
 }
 
 static void take_extras(kp_taping *t, uint32_t op, kp_extra_when when)
 {
     for (uint32_t i = t->keep.first_extra[op]; i < t->keep.first_extra[op + 1]; i++) {
         const kp_extra *e = &t->keep.extras[i];
-        if (e->when != when) continue;
+        if (e->when != when || t->extra_stored[i] != KP_NO) continue;
         kp_taping_new b = {
             e->category, t->graph->ops[e->op].layer, e->op, e->what, e->shape, e->dtype, e->bytes};
         t->extra_stored[i] = kp_taping_take(t, &b, 1);
@@ -154,6 +160,9 @@ static void weighty_xla(kp_taping *t, uint32_t op, uint32_t key)
 {
     const kp_graph_op *o = &t->graph->ops[op];
     uint32_t y = t->keep.root[o->out[0]];
+    /* Transposed convolutions and 1-D ones write dz in both forms at once. */
+    bool both = t->keep.soft[y] ? o->op == KP_OP_CONV_TRANSPOSE : o->attr.spatial == 1;
+    if (both) take_extras(t, op, KP_EXTRA_GRADIENT);
     if (t->keep.soft[y]) { /* everything above, fused, in place of z */
         uint32_t dz = kp_tape_take_gradient(t, y, op, "gradient of the output",
                                             t->graph->tensors[y].dtype, 1);
@@ -161,6 +170,8 @@ static void weighty_xla(kp_taping *t, uint32_t op, uint32_t key)
         key = dz;
     }
     kp_tape_drop_needs(t, op, true, false);
+    drop_some(t, op, true);
+    take_extras(t, op, KP_EXTRA_GRADIENT);
     take_extras(t, op, KP_EXTRA_BACKWARD);
     bool wait = waits(t, op, key);
     uint32_t space = kp_tape_product_space(t, op);
@@ -173,31 +184,74 @@ static void weighty_xla(kp_taping *t, uint32_t op, uint32_t key)
         kp_tape_drop_needs(t, op, false, true);
     }
     kp_taping_drop(t, space);
+    drop_extras(t, op);
     input_gradients(t, op);
+    kp_taping_drop(t, key);
+}
+
+/* The gradients of an op's own scale and shift are sums over its output's gradient, which is then
+ * in memory, for LayerNormalization with its product with the normalised input. */
+static uint32_t summed_gradient(kp_taping *t, uint32_t op)
+{
+    const kp_graph_op *o = &t->graph->ops[op];
+    bool sums = o->op == KP_OP_SCALE || o->op == KP_OP_BATCHNORM || o->op == KP_OP_LAYERNORM ||
+                o->op == KP_OP_RMSNORM || o->op == KP_OP_GROUPNORM;
+    uint32_t y = t->keep.root[o->out[0]];
+    kp_dtype dtype = t->graph->tensors[y].dtype;
+    if (!sums || !kp_keep_trains(t->graph, o)) return KP_NO;
+    uint32_t key = kp_tape_take_gradient(t, y, op, "gradient of the output", dtype, 1);
+    if (o->op == KP_OP_LAYERNORM)
+        kp_taping_drop(t, kp_tape_take_gradient(t, y, op, "product of the scale's gradient", dtype, 1));
+    return key;
+}
+
+static void pass_xla(kp_taping *t, uint32_t op, uint32_t key)
+{
+    const kp_graph_op *o = &t->graph->ops[op];
+    take_extras(t, op, KP_EXTRA_BACKWARD);
+    if (key == KP_NO) key = summed_gradient(t, op);
+    if (o->op == KP_OP_GATHER) drop_extras(t, op); /* the table's gradient is complete */
+    kp_tape_weight_grads(t, op);
+    kp_tape_drop_needs(t, op, true, true);
+    drop_extras(t, op);
+    hand_on(t, o, key);
+}
+
+static void loop_xla(kp_taping *t, uint32_t op, uint32_t key)
+{
+    take_extras(t, op, KP_EXTRA_BACKWARD);
+    if (!t->graph->ops[op].attr.return_sequences) { /* padded to all steps */
+        kp_taping_drop(t, key);
+        key = KP_NO;
+    }
+    uint32_t space = kp_tape_product_space(t, op);
+    input_gradients(t, op);
+    kp_tape_weight_grads(t, op);
+    kp_tape_drop_needs(t, op, true, true);
+    drop_extras(t, op);
+    kp_taping_drop(t, space);
     kp_taping_drop(t, key);
 }
 
 static void backward_xla(kp_taping *t, uint32_t op, uint32_t key)
 {
-    const kp_graph_op *o = &t->graph->ops[op];
     switch ((kp_back)t->keep.back[op]) {
     case KP_BACK_WEIGHTY:
         weighty_xla(t, op, key);
-        drop_extras(t, op);
         return;
     case KP_BACK_NEW:
         kp_tape_drop_needs(t, op, true, true);
         take_extras(t, op, KP_EXTRA_BACKWARD);
+        drop_some(t, op, true); /* the scatter writes over its zeros */
         input_gradients(t, op);
         drop_extras(t, op);
         kp_taping_drop(t, key);
         return;
+    case KP_BACK_LOOP:
+        loop_xla(t, op, key);
+        return;
     case KP_BACK_PASS:
-        take_extras(t, op, KP_EXTRA_BACKWARD);
-        kp_tape_weight_grads(t, op);
-        kp_tape_drop_needs(t, op, true, true);
-        drop_extras(t, op);
-        hand_on(t, o, key);
+        pass_xla(t, op, key);
         return;
     }
 }
@@ -220,7 +274,8 @@ static void backward_eager(kp_taping *t, uint32_t op, uint32_t key)
 static void backward_op(kp_taping *t, uint32_t op)
 {
     const kp_graph_op *o = &t->graph->ops[op];
-    if (!t->keep.wants[op] || o->op == KP_OP_INPUT || !o->n_out) return;
+    if (!kp_keep_inside(&t->keep, op) || !t->keep.wants[op] || o->op == KP_OP_INPUT || !o->n_out)
+        return;
     kp_taping_step(t, KP_PHASE_BACKWARD, op);
     if (t->keep.skipped[op]) { /* shares its storage, and so its gradient, with another */
         kp_tape_weight_grads(t, op);
@@ -287,8 +342,8 @@ static void begin(kp_taping *t)
         uint32_t root = t->keep.root[g->outputs[i]];
         if (kp_keep_inside(&t->keep, g->tensors[root].op)) begin_output(t, i, root);
     }
-    for (uint32_t i = t->part->end_op; i < g->n_ops; i++)
-        for (uint32_t k = 0; k < g->ops[i].n_in; k++) {
+    for (uint32_t i = t->part->first_op; i < g->n_ops; i++)
+        for (uint32_t k = 0; k < g->ops[i].n_in && !kp_keep_inside(&t->keep, i); k++) {
             uint32_t root = t->keep.root[g->ops[i].in[k]];
             bool mine = kp_keep_inside(&t->keep, g->tensors[root].op) && wanted(t, root);
             if (mine && t->first_flow[root] == KP_NO)
@@ -302,7 +357,8 @@ static void begin(kp_taping *t)
 static void loss(kp_taping *t)
 {
     const kp_graph *g = t->graph;
-    uint32_t copies = (uint32_t)t->profile->loss_kept + t->profile->loss_moment;
+    uint32_t copies = (uint32_t)t->profile->loss_kept + t->profile->loss_moment +
+                      t->training->launch.fused_loss;
     if (t->given) return;
     kp_taping_step(t, KP_PHASE_BACKWARD, KP_NO);
     for (uint32_t i = 0; i < g->n_outputs; i++) {
@@ -320,11 +376,12 @@ static void loss(kp_taping *t)
     }
 }
 
-/* A recomputed segment [from, end): its forward pass again, now keeping everything. */
+/* A segment [from, end): if it is recomputed, its forward pass again, now keeping everything. */
 static void recompute(kp_taping *t, uint32_t from, uint32_t end)
 {
     kp_taping_step(t, KP_PHASE_BACKWARD, from);
-    for (uint32_t i = from; i < end; i++) kp_tape_forward_op(t, i, true);
+    for (uint32_t i = from; i < end && kp_tape_recomputed(t, i); i++)
+        if (kp_keep_inside(&t->keep, i)) kp_tape_forward_op(t, i, true);
     for (uint32_t i = from; i < end; i++)
         for (uint32_t v = t->border[i]; v != KP_NO; v = t->next_border[v])
             kp_tape_drop_value(t, v, i);

@@ -6,7 +6,7 @@
 
 void kp_tape_other_copies(kp_taping *t, kp_taping_new b)
 {
-    uint64_t copies = t->part->in_flight - 1;
+    uint64_t copies = b.op == KP_NO ? 0 : kp_part_in_flight(t->part, b.op) - 1;
     if (!copies || b.category != KP_CAT_ACTIVATIONS) return;
     b.bytes = kp_mul_u64(b.bytes, copies);
     uint32_t id = kp_taping_take(t, &b, 1);
@@ -35,7 +35,7 @@ void kp_tape_take_value(kp_taping *t, uint32_t value, uint32_t owner, const char
     uint32_t n = t->graph->n_tensors, tensor = value < n ? value : value - n;
     uint32_t needs = !training ? 0 : t->segment ? t->own_needs[value] : v->needs;
     bool border = t->segment && crosses, loss_read = t->again && v->last == KP_NO; /* its output */
-    uint32_t reading = (border && training) || loss_read ? 0 : 1;
+    uint32_t reading = (border && t->again) || loss_read ? 0 : 1;
     if (t->stored[value] != KP_NO) {
         kp_taping_hold(t, t->stored[value], needs + reading);
         if (made) kp_taping_drop(t, *made);
@@ -52,12 +52,12 @@ void kp_tape_take_value(kp_taping *t, uint32_t value, uint32_t owner, const char
                        &t->sizes.tensors[tensor],
                        v->dtype,
                        v->bytes};
-    uint32_t holders = needs + reading + (border && !training);
+    uint32_t holders = needs + reading + (border && !t->again);
     t->stored[value] = made ? *made : kp_taping_take(t, &b, holders);
     if (made && holders) kp_taping_hold(t, *made, holders - 1);
-    if (!kp_taping_failed(t) && t->steps[t->n_steps - 1].phase == KP_PHASE_FORWARD)
+    if (!kp_taping_failed(t) && t->steps[t->n_steps - 1].phase == KP_PHASE_FORWARD && !made)
         kp_tape_other_copies(t, b);
-    if (!border || training) return;
+    if (!border || t->again) return;
     t->next_border[value] = t->border[owner];
     t->border[owner] = value;
 }
@@ -79,6 +79,15 @@ static void take_extras(kp_taping *t, uint32_t op, bool training)
             e->category, t->graph->ops[e->op].layer, e->op, e->what, e->shape, e->dtype, e->bytes};
         t->extra_stored[i] = kp_taping_take(t, &b, 1);
         if (t->steps[t->n_steps - 1].phase == KP_PHASE_FORWARD) kp_tape_other_copies(t, b);
+    }
+}
+
+static void drop_moments(kp_taping *t, uint32_t op)
+{
+    for (uint32_t i = t->keep.first_extra[op]; i < t->keep.first_extra[op + 1]; i++) {
+        if (t->keep.extras[i].when != KP_EXTRA_FORWARD) continue;
+        kp_taping_drop(t, t->extra_stored[i]);
+        t->extra_stored[i] = KP_NO;
     }
 }
 
@@ -141,13 +150,26 @@ static uint32_t take_local(kp_taping *t, uint32_t op)
     return kp_taping_take(t, &b, 1);
 }
 
+/* Products of a few elements stay inside fused kernels: XLA hands a product to cuBLAS if its two
+ * operands have at least 100 elements (gemm_rewriter, xla_gpu_gemm_rewrite_size_threshold). */
+static bool tiny_product(const kp_taping *t, const kp_graph_op *o)
+{
+    kp_shape x = t->sizes.tensors[o->in[0]], y = t->sizes.tensors[o->out[0]];
+    if (!t->profile->xla || o->op == KP_OP_RNN || x.rank < 1 || y.rank < 1) return false;
+    uint64_t n = (uint64_t)y.dim[y.rank - 1], k = (uint64_t)x.dim[x.rank - 1];
+    uint64_t m = o->n_weights ? kp_shape_elems(y, 1) / kp_max_u64(n, 1)
+                 : y.rank < 3 ? 1
+                              : (uint64_t)y.dim[y.rank - 2];
+    return kp_mul_u64(kp_add_u64(m, n), k) < 100;
+}
+
 uint32_t kp_tape_product_space(kp_taping *t, uint32_t op)
 {
     const kp_graph_op *o = &t->graph->ops[op];
     bool loop = o->op == KP_OP_RNN && o->attr.cell != KP_CELL_CONV_LSTM;
     bool product =
         o->op == KP_OP_MATMUL || o->op == KP_OP_ATTN_SCORES || o->op == KP_OP_ATTN_CONTEXT || loop;
-    if (!t->profile->products_space || !product) return KP_NO;
+    if (!t->profile->products_space || !product || tiny_product(t, o)) return KP_NO;
     kp_taping_new b = {KP_CAT_WORKSPACE,           o->layer, KP_NO,
                        "workspace of the product", NULL,     KP_UINT8,
                        t->profile->space_bytes};
@@ -170,13 +192,14 @@ void kp_tape_forward_op(kp_taping *t, uint32_t op, bool training)
     if (program) kp_tape_program_forward(t, op, training);
     for (uint32_t k = 0; k < o->n_out && !program && !t->keep.skipped[op]; k++) {
         const kp_value *v = &t->keep.values[o->out[k]];
-        bool crosses = t->segment && v->last != KP_NO && v->last >= t->segment[op];
+        bool crosses = t->segment && t->crosses[o->out[k]];
         if (v->written && o->op != KP_OP_INPUT)
             kp_tape_take_value(t, o->out[k], op, "output", training, crosses, NULL);
     }
     take_extras(t, op, training);
     moment[2] = kp_tape_product_space(t, op);
     for (size_t i = 0; i < KP_LEN(moment); i++) kp_taping_drop(t, moment[i]);
+    drop_moments(t, op);
     for (uint32_t v = t->ending[op]; v != KP_NO; v = t->next_ending[v])
         kp_tape_drop_value(t, v, op);
     for (uint32_t k = 0; k < o->n_in; k++) { /* copies are read by their backward passes alone */
@@ -191,9 +214,9 @@ static void receive(kp_taping *t, bool training)
 {
     const kp_graph *g = t->graph;
     for (uint32_t i = t->part->first_op; i < t->part->end_op; i++)
-        for (uint32_t k = 0; k < g->ops[i].n_in; k++) {
+        for (uint32_t k = 0; k < g->ops[i].n_in && kp_keep_inside(&t->keep, i); k++) {
             uint32_t x = t->keep.root[g->ops[i].in[k]], writer = g->tensors[x].op;
-            if (writer >= t->part->first_op || g->ops[writer].op == KP_OP_INPUT ||
+            if (kp_keep_inside(&t->keep, writer) || g->ops[writer].op == KP_OP_INPUT ||
                 t->stored[x] != KP_NO)
                 continue;
             kp_tape_take_value(t, x, i, "received", training, true, NULL);
@@ -206,7 +229,7 @@ void kp_tape_forward(kp_taping *t)
     kp_taping_step(t, KP_PHASE_FORWARD, KP_NO);
     receive(t, !t->segment);
     for (uint32_t i = t->part->first_op; i < t->part->end_op; i++)
-        kp_tape_forward_op(t, i, !t->segment);
+        if (kp_keep_inside(&t->keep, i)) kp_tape_forward_op(t, i, !kp_tape_recomputed(t, i));
 }
 
 void kp_tape_eval(kp_taping *t)
@@ -217,7 +240,8 @@ void kp_tape_eval(kp_taping *t)
     t->again = false;
     kp_taping_step(t, KP_PHASE_EVAL, KP_NO);
     receive(t, false);
-    for (uint32_t i = t->part->first_op; i < t->part->end_op; i++) kp_tape_forward_op(t, i, false);
+    for (uint32_t i = t->part->first_op; i < t->part->end_op; i++)
+        if (kp_keep_inside(&t->keep, i)) kp_tape_forward_op(t, i, false);
     for (uint32_t v = 0; v < n; v++)
         if (t->stored[v] != KP_NO) kp_tape_drop_value(t, v, KP_NO);
 }

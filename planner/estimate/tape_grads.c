@@ -18,6 +18,12 @@ static kp_dtype fresh_dtype(const kp_taping *t, uint32_t w, uint64_t *ret_bytes)
 {
     kp_dtype dtype, compute = kp_taping_compute(t, w);
     *ret_bytes = kp_taping_grad_bytes(t, w, &dtype);
+    if (kp_taping_is_megatron(t)) { /* added to the sums, by the product itself if fused */
+        *ret_bytes = t->training->launch.fused_grads
+                         ? 0
+                         : kp_mul_u64(kp_sizes_weight_elems(&t->sizes, w), kp_dtype_bytes(compute));
+        return compute;
+    }
     bool at_once = t->profile->xla && !kp_taping_accumulates(t) && t->part->strategy.dp == 1;
     if (!at_once || kp_dtype_bytes(compute) >= kp_dtype_bytes(dtype)) return dtype;
     *ret_bytes = kp_mul_u64(kp_sizes_weight_elems(&t->sizes, w), kp_dtype_bytes(compute));

@@ -18,8 +18,7 @@ void kp_tape_program_forward(kp_taping *t, uint32_t op, bool training)
         if (t->refs[b]) kp_tape_other_copies(t, copy);
     }
     for (uint32_t k = 0; k < o->n_out && !kp_taping_failed(t); k++) {
-        const kp_value *v = &t->keep.values[o->out[k]];
-        bool crosses = t->segment && v->last != KP_NO && v->last >= t->segment[op];
+        bool crosses = t->segment && t->crosses[o->out[k]];
         if (out[k] != KP_NO)
             kp_tape_take_value(t, o->out[k], op, "output", training, crosses, &out[k]);
     }

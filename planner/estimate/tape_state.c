@@ -10,7 +10,7 @@ static void weight_state(kp_taping *t, uint32_t weight)
     uint64_t elems = kp_sizes_weight_elems(&t->sizes, weight);
     uint64_t bytes = kp_mul_u64(elems, kp_dtype_bytes(w->dtype));
     kp_taping_weight(t, weight, KP_CAT_WEIGHTS, KP_TEXT_PLAIN, w->dtype,
-                     kp_ceil_div(bytes, kp_taping_shards(t, 3)), 1);
+                     kp_ceil_div(bytes, kp_taping_weight_shards(t, 3, weight)), 1);
 }
 
 /* Slots are in the weight's type; Megatron keeps them, and a master copy, in float32. */
@@ -20,7 +20,7 @@ static void slot_state(kp_taping *t, uint32_t weight)
     w.shape = t->sizes.weights[weight];
     bool master = t->training->framework == KP_FW_MEGATRON && kp_dtype_bytes(w.dtype) < 4;
     kp_dtype dtype = master ? KP_FLOAT32 : w.dtype;
-    uint32_t shards = kp_taping_shards(t, 1), size = kp_dtype_bytes(dtype);
+    uint32_t shards = kp_taping_weight_shards(t, 1, weight), size = kp_dtype_bytes(dtype);
     uint64_t elems = kp_shape_elems(w.shape, 1), left = kp_optimizer_slot_elems(t->training, &w);
     if (master)
         kp_taping_weight(t, weight, KP_CAT_OPTIMIZER, KP_TEXT_MASTER, dtype,
@@ -36,7 +36,8 @@ static void slot_state(kp_taping *t, uint32_t weight)
 static void accumulator(kp_taping *t, uint32_t weight)
 {
     kp_dtype dtype;
-    uint64_t bytes = kp_ceil_div(kp_taping_grad_bytes(t, weight, &dtype), kp_taping_shards(t, 2));
+    uint64_t bytes = kp_ceil_div(kp_taping_grad_bytes(t, weight, &dtype),
+                                 kp_taping_weight_shards(t, 2, weight));
     t->weight_grad[weight] =
         kp_taping_weight(t, weight, KP_CAT_GRADIENTS, KP_TEXT_ACCUMULATED, dtype, bytes, 1);
 }
@@ -47,7 +48,7 @@ static bool reads(const kp_taping *t, uint32_t tensor)
 {
     if (t->part->end_op - t->part->first_op == t->graph->n_ops) return true;
     for (uint32_t i = t->part->first_op; i < t->part->end_op; i++)
-        for (uint32_t k = 0; k < t->graph->ops[i].n_in; k++)
+        for (uint32_t k = 0; k < t->graph->ops[i].n_in && kp_part_has(t->part, i); k++)
             if (t->graph->ops[i].in[k] == tensor) return true;
     return false;
 }
@@ -123,6 +124,46 @@ static void label_state(kp_taping *t, uint32_t tensor)
     if (kp_keep_inside(&t->keep, y->op)) kp_taping_take(t, &b, 1);
 }
 
+/* Megatron's batch has more: labels in 8 bytes, a mask of the loss, positions, and unless the
+ * loader leaves it out a mask of attention, a byte a pair of positions. */
+static void batch_state(kp_taping *t)
+{
+    const kp_launch *l = &t->training->launch;
+    uint64_t tokens = kp_mul_u64((uint64_t)kp_max_u64((uint64_t)t->sizes.seq, 1) / l->cp,
+                                 t->part->strategy.micro_batch);
+    bool ends = t->part->stage == 0 || t->part->stage + 1 == t->part->strategy.pp;
+    if (!kp_taping_is_megatron(t) || !t->sizes.seq || !ends) return;
+    kp_taping_new masks = {KP_CAT_INPUTS, KP_NO, KP_NO, "positions and mask of the loss",
+                           NULL, KP_UINT8, kp_mul_u64(tokens, 16)};
+    kp_taping_new mask = {KP_CAT_INPUTS, KP_NO, KP_NO, "mask of attention", NULL, KP_BOOL,
+                          l->no_mask ? 0 : kp_mul_u64(tokens, (uint64_t)t->sizes.seq)};
+    kp_taping_take(t, &masks, 1);
+    kp_taping_take(t, &mask, 1);
+}
+
+/* What a stage receives, and the gradient that it sends back, of the last micro-batch: Megatron
+ * holds them until the next. */
+static void border_state(kp_taping *t)
+{
+    const kp_graph *g = t->graph;
+    uint64_t bytes = 0;
+    bool *seen = KP_NEW(t->arena, bool, g->n_tensors);
+    if (!seen) t->status = kp_nomem(t->err);
+    if (!seen || !kp_taping_is_megatron(t)) return;
+    for (uint32_t i = t->part->first_op; i < t->part->end_op; i++)
+        for (uint32_t k = 0; k < g->ops[i].n_in && kp_part_has(t->part, i); k++) {
+            uint32_t x = g->ops[i].in[k], writer = g->tensors[x].op;
+            if (seen[x] || kp_part_has(t->part, writer) || g->ops[writer].op == KP_OP_INPUT)
+                continue;
+            seen[x] = true;
+            bytes = kp_add_u64(bytes, kp_mul_u64(kp_sizes_tensor_elems(&t->sizes, x),
+                                                 2 * kp_dtype_bytes(g->tensors[x].dtype)));
+        }
+    kp_taping_new b = {KP_CAT_COMMUNICATION, KP_NO, KP_NO, "received, and its gradient",
+                       NULL, KP_UINT8, bytes};
+    kp_taping_take(t, &b, 1);
+}
+
 /* ---- small things ---- */
 
 static void small(kp_taping *t, kp_category category, uint32_t layer, const char *what,
@@ -145,7 +186,7 @@ static void small_state(kp_taping *t)
     for (uint32_t i = t->part->first_op; i < t->part->end_op; i++) {
         const kp_graph_op *op = &g->ops[i];
         bool random = (op->op == KP_OP_DROPOUT && op->attr.rate > 0) || op->op == KP_OP_RNN;
-        bool seed = random && !op->call;
+        bool seed = random && !op->call && kp_part_has(t->part, i);
         uint32_t w = g->layers[op->layer].first_weight;
         for (uint32_t n = g->layers[op->layer].n_weights; n-- > 0; w++)
             seed &= g->weights[w].role != KP_ROLE_STATE;
@@ -165,7 +206,7 @@ static void small_state(kp_taping *t)
 static void bucket_state(kp_taping *t)
 {
     uint64_t grads = 0, limit = (uint64_t)50 << 20;
-    if (t->part->strategy.dp < 2) return;
+    if (t->part->strategy.dp < 2 || kp_taping_is_megatron(t)) return; /* Megatron: in place */
     for (uint32_t w = 0; w < t->graph->n_weights; w++) {
         kp_dtype dtype;
         if (t->here[w] && t->graph->weights[w].trainable)
@@ -198,5 +239,7 @@ void kp_tape_state(kp_taping *t)
         else
             label_state(t, g->outputs[i]);
     }
+    batch_state(t);
+    border_state(t);
     bucket_state(t);
 }

@@ -154,7 +154,24 @@ bool kp_taping_copies(const kp_taping *t, const kp_graph_op *op, uint32_t weight
 
 uint32_t kp_taping_shards(const kp_taping *t, uint32_t level)
 {
-    return t->part->strategy.zero >= level ? t->part->strategy.dp : 1;
+    const kp_launch *l = &t->training->launch;
+    uint32_t ranks = t->part->strategy.dp * l->cp;
+    if (t->part->strategy.zero < level) return 1;
+    return level == 1 && ranks % l->instances == 0 ? ranks / l->instances : ranks;
+}
+
+uint32_t kp_taping_weight_shards(const kp_taping *t, uint32_t level, uint32_t weight)
+{
+    const kp_launch *l = &t->training->launch;
+    uint32_t ranks = kp_taping_shards(t, level), spread = l->ep * l->etp;
+    if (ranks < 2 || !t->graph->weights[weight].expert || spread == 1) return ranks;
+    uint64_t all = (uint64_t)ranks * t->part->strategy.tp;
+    return all > spread ? (uint32_t)(all / spread) : 1;
+}
+
+bool kp_taping_is_megatron(const kp_taping *t)
+{
+    return t->training->framework == KP_FW_MEGATRON;
 }
 
 kp_dtype kp_taping_compute(const kp_taping *t, uint32_t weight)
@@ -166,12 +183,12 @@ kp_dtype kp_taping_compute(const kp_taping *t, uint32_t weight)
 uint64_t kp_taping_grad_bytes(const kp_taping *t, uint32_t weight, kp_dtype *ret_dtype)
 {
     kp_dtype dtype = t->graph->weights[weight].dtype;
-    if (t->profile->grads_f32 && kp_dtype_bytes(dtype) < 4) dtype = KP_FLOAT32;
+    if (t->profile->grads_f32 && !t->training->launch.half_grads && kp_dtype_bytes(dtype) < 4) dtype = KP_FLOAT32;
     *ret_dtype = dtype;
     return kp_mul_u64(kp_sizes_weight_elems(&t->sizes, weight), kp_dtype_bytes(dtype));
 }
 
 bool kp_taping_accumulates(const kp_taping *t)
 {
-    return t->training->grad_accum > 1 || t->part->strategy.micro_batches > 1;
+    return kp_taping_is_megatron(t) || t->training->grad_accum > 1 || t->part->strategy.micro_batches > 1;
 }

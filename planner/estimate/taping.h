@@ -70,6 +70,8 @@ typedef struct kp_taping {
                                        backward    passes of that segment that read it */
     bool again;                     /* the backward pass with recomputed segments has begun */
     const uint32_t *segment;        /* of each op: where its recomputed segment ends; NULL: none */
+    const bool *plain;              /* ops that are segments of their own and not recomputed */
+    const bool *crosses;            /* values that are held until their own segment's turn */
     bool *here;                     /* weights of this part */
     bool together;                  /* all gradients live until the update */
     uint32_t *given;                /* of each output: the gradient that the caller gives; NULL: the
@@ -122,6 +124,11 @@ void kp_tape_backward(kp_taping *t); /* gradients; frees what was kept */
 void kp_tape_update(kp_taping *t);   /* the optimizer */
 void kp_tape_eval(kp_taping *t);     /* the forward pass alone */
 
+/* Segments, what they are made of and what crosses their borders. */
+kp_status kp_tape_segments(kp_taping *t);
+/* True if the op's forward pass runs again before its backward pass. */
+bool kp_tape_recomputed(const kp_taping *t, uint32_t op);
+
 /* Ops with a program (tape_program.c): forward, backward, and what retained graphs still hold. */
 void kp_tape_program_forward(kp_taping *t, uint32_t op, bool training);
 void kp_tape_program_backward(kp_taping *t, uint32_t op);
@@ -161,6 +168,10 @@ bool kp_taping_copies(const kp_taping *t, const kp_graph_op *op, uint32_t weight
                       kp_dtype *ret_dtype);
 /* dp, if ZeRO of at least `level` divides; else 1. */
 uint32_t kp_taping_shards(const kp_taping *t, uint32_t level);
+/* The same for what belongs to a weight: experts' weights have fewer copies. */
+uint32_t kp_taping_weight_shards(const kp_taping *t, uint32_t level, uint32_t weight);
+/* True under Megatron: it sums gradients in a buffer that is there from the start. */
+bool kp_taping_is_megatron(const kp_taping *t);
 
 /* Bytes of a weight's gradient as it is computed, and of this rank's share of it where ZeRO
  * divides. */

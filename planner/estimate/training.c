@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "planner/estimate/training.h"
+#include "planner/estimate/training_parts.h"
 #include <inttypes.h>
 #include <math.h>
 
@@ -127,7 +127,8 @@ static kp_status resolve_framework(resolver *r)
 static kp_status resolve_batch(resolver *r)
 {
     uint64_t fixed = r->graph->fixed_batch, given = r->options->batch;
-    r->out->batch = given != UINT64_MAX ? given : fixed ? fixed : 32;
+    uint64_t said = r->out->launch.batch;
+    r->out->batch = given != UINT64_MAX ? given : fixed ? fixed : said ? said : 32;
     if (!given) {
         kp_fail(r->err, KP_USAGE, "a batch of 0 samples trains nothing");
         kp_hint(r->err, "--batch takes 1 or more");
@@ -145,7 +146,9 @@ static kp_status resolve_batch(resolver *r)
     }
     if (given != UINT64_MAX) return KP_OK;
     return assume(r, "batch", kp_arena_fmt(r->arena, "%" PRIu64, r->out->batch),
-                  fixed ? "the file's input shape" : "Keras's default (--batch)");
+                  fixed  ? "the file's input shape"
+                  : said ? "the file's global batch (--batch)"
+                         : "Keras's default (--batch)");
 }
 
 /* All inputs are bound and a size is still open: a layer whose shape the file leaves open. */
@@ -219,7 +222,9 @@ static kp_status resolve_optimizer(resolver *r)
                          (uint32_t)rms_momentum;
     }
     return assume(r, "optimizer", kp_optimizer_names[t->optimizer],
-                  known ? "the file's compile_config (--optimizer)"
+                  known ? r->graph->format == KP_FORMAT_MEGATRON
+                              ? "the file's arguments (--optimizer)"
+                              : "the file's compile_config (--optimizer)"
                         : "the usual choice (--optimizer)");
 }
 
@@ -342,6 +347,7 @@ kp_status kp_training_resolve(const kp_graph *graph, const kp_options *options, 
     resolver r = {graph, options, arena, &training, 0, err};
     KP_TRY(resolve_open(&r));
     KP_TRY(resolve_framework(&r));
+    KP_TRY(kp_training_launch(graph, &training, err));
     KP_TRY(resolve_batch(&r));
     KP_TRY(resolve_optimizer(&r));
     KP_TRY(resolve_loss(&r));

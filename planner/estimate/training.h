@@ -8,6 +8,7 @@
 #define KP_PLANNER_ESTIMATE_TRAINING_H
 
 #include "planner/model/graph.h"
+#include "planner/model/launch.h"
 #include "proto/messages.h"
 
 /*    enum         name           slots  doc (keras/src/optimizers) */
@@ -53,6 +54,8 @@ typedef struct kp_training {
     bool labels_onehot;
     uint64_t samples; /* absent: UINT64_MAX */
     kp_data_mode data;
+    bool cudnn_attention; /* the card's fused attention is cuDNN's (Blackwell), not flash's */
+    kp_launch launch; /* degrees >= 1; of other frameworks than Megatron all at their rest */
     kp_assumption *assumptions;
     uint32_t n_assumptions;
 } kp_training;

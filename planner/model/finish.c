@@ -213,6 +213,8 @@ kp_status kp_build_finish(kp_build *b, const kp_spec *spec, uint32_t first_layer
     graph->n_warnings = b->n_warnings;
     graph->fixed_batch = b->fixed_batch;
     graph->compile = spec->compile;
+    graph->oplan = spec->oplan;
+    graph->launch = spec->launch;
     graph->low_confidence = b->low_confidence;
     *ret = graph;
     return KP_OK;

@@ -50,6 +50,7 @@ typedef struct kp_weight {
     bool trainable;
     kp_weight_role role;
     uint32_t layer;   /* owner */
+    bool expert;      /* of experts: axis 0 numbers them */
 } kp_weight;
 
 typedef struct kp_tensor {
@@ -68,6 +69,7 @@ typedef struct kp_op_attr {
     uint8_t spatial;          /* CONV*, POOL*: number of spatial dimensions */
     bool channels_first;
     bool same_padding;        /* CONV*, POOL*: 'same' or 'causal' */
+    bool causal;              /* CONV: all padding stands before the sequence */
     bool transposed_w;        /* MATMUL: w is (out, in), as a tied embedding's table */
     bool return_sequences;    /* RNN */
     kp_cell cell;             /* RNN */
@@ -157,6 +159,8 @@ typedef struct kp_graph {
     uint64_t fixed_batch; /* the file fixes the batch to this; 0: free */
     uint64_t params, trainable_params; /* elements; KP_ROLE_STATE not counted */
     kp_compile compile;
+    const struct kp_oplan *oplan; /* a plan in the file (oplan.h); NULL: none */
+    const struct kp_launch *launch; /* how the file says that it is trained (launch.h); NULL: not said */
     bool low_confidence;  /* an unknown layer's inside is not counted */
 } kp_graph;
 

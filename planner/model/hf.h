@@ -226,5 +226,8 @@ bool kp_megatron_is(const json_t *json);
 /* Reads one. KP_INPUT names key and cause, KP_UNSUPPORTED the model_type and near ones. */
 kp_status kp_hf_read(kp_reader *reader, json_t *json, kp_spec *ret);
 kp_status kp_megatron_read(kp_reader *reader, json_t *json, kp_spec *ret);
+/* The plan in Megatron arguments (oplan.h), NULL if there is none. KP_INPUT, KP_UNSUPPORTED. */
+kp_status kp_megatron_oplan(kp_reader *reader, const kp_hf_keys *keys,
+                            const struct kp_oplan **ret);
 
 #endif

@@ -91,6 +91,7 @@ static kp_status expert_product(kp_rule *rule, const kp_hf_mlp *m, const char *n
     op.flops = 2 * (double)width * kp_elems(op.out);
     KP_TRY(kp_hf_weight(rule, path, KP_ROLE_KERNEL, kp_dims(3, (int64_t[]){m->E, out, width}),
                         &op.weights[0]));
+    rule->build->weights[op.weights[0]].expert = true;
     KP_TRY(kp_rule_op(rule, &op, ret));
     if (!m->expert_bias) return KP_OK;
     path = kp_arena_fmt(rule->arena, "%s_bias", path);
@@ -99,6 +100,7 @@ static kp_status expert_product(kp_rule *rule, const kp_hf_mlp *m, const char *n
                       .out = op.out};
     KP_TRY(kp_hf_weight(rule, path, KP_ROLE_BIAS, kp_dims(2, (int64_t[]){m->E, out}),
                         &bias.weights[0]));
+    rule->build->weights[bias.weights[0]].expert = true;
     return kp_rule_op(rule, &bias, ret);
 }
 

@@ -5,6 +5,7 @@
  * Parameters are those of a whole model before it is cut. Source: megatron/training/arguments.py,
  * megatron/core/models/gpt/gpt_layer_specs.py. */
 #include "planner/model/hf_blocks.h"
+#include "planner/model/megatron.h"
 #include <math.h>
 
 static const kp_hf_names names = {
@@ -50,12 +51,14 @@ static kp_status refuse_others(const kp_hf_keys *keys)
         {"encoder_num_layers|decoder_num_layers", "an encoder and a decoder"},
         {"bert_no_binary_head|bert_binary_head", "BERT"},
         {"img_h|img_w|vision_backbone_type", "a vision model"},
+        {"mtp_num_layers", "layers that predict further tokens"},
         {"heterogeneous_layers_config_path|heterogeneous_layers_config_encoded_json",
          "layers that differ"},
     };
     for (size_t i = 0; i < KP_LEN(others); i++) {
         const json_t *json = kp_hf_find(keys, others[i].names);
-        if (!json || json_is_false(json)) continue;
+        if (!json || json_is_false(json) || (json_is_integer(json) && !json_integer_value(json)))
+            continue;
         kp_fail(keys->err, KP_UNSUPPORTED, "'%.*s' makes %s of it, only GPT models are known",
                 (int)strcspn(others[i].names, "|"), others[i].names, others[i].what);
         kp_hint(keys->err, "a Hugging Face config.json of the model may be readable");
@@ -304,7 +307,7 @@ static kp_status read_policy(const kp_reader *reader, const kp_hf_keys *keys, kp
     bool bf16, fp16;
     KP_TRY(kp_hf_bool(keys, "bf16", false, &bf16));
     KP_TRY(kp_hf_bool(keys, "fp16", false, &fp16));
-    const char *name = bf16 ? "mixed_bfloat16" : fp16 ? "mixed_float16" : "float32";
+    const char *name = bf16 ? "bfloat16" : fp16 ? "float16" : "float32";
     kp_policy_from_name(reader->policy ? reader->policy : name, ret);
     return KP_OK;
 }
@@ -344,8 +347,12 @@ kp_status kp_megatron_read(kp_reader *reader, json_t *json, kp_spec *ret)
     KP_TRY(read_mlp(&keys, !no_bias, &arch));
     KP_TRY(read_experts(&keys, !no_bias, &arch, &moe));
     KP_TRY(make_blocks(reader, &keys, &moe, &arch));
+    KP_TRY(kp_megatron_oplan(reader, &keys, &ret->oplan));
+    if (ret->oplan) arch.tied = false; /* its first and last operation have a table each */
+    KP_TRY(kp_megatron_launch(reader, &keys, arch.L, &ret->launch));
     ret->format = KP_FORMAT_MEGATRON;
     ret->compile = (kp_compile){.learning_rate = (double)NAN,
-                                .loss = "sparse_categorical_crossentropy"};
+                                .loss = "sparse_categorical_crossentropy",
+                                .optimizer = ret->launch->optimizer};
     return kp_hf_decoder(reader, &arch, seq, ret);
 }

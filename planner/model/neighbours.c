@@ -40,6 +40,7 @@ static const relative relatives[] = {
     {"QSeparableConv2D", "SeparableConv2D", "qkeras", "depthwise_quantizer"},
     {"QSimpleRNN", "SimpleRNN", "qkeras", "kernel_quantizer"},
     {"QSimpleRNNCell", "SimpleRNNCell", "qkeras", "kernel_quantizer"},
+    {"RMSNormalization", "RMSNormalization", "keras_hub", "input_dim"},
     {"ReversibleEmbedding", "ReversibleEmbedding", "keras_hub", "tie_weights"},
     {"TernaryConv2D", "Conv2D", NULL, "kernel_lr_multiplier"},
     {"TernaryDense", "Dense", NULL, "kernel_lr_multiplier"},

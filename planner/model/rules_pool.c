@@ -49,7 +49,8 @@ kp_op_attr kp_window_attr(const kp_rule *rule, const uint32_t *size)
 {
     const kp_layer_cfg *cfg = rule->cfg;
     kp_op_attr attr = {.spatial = rule->row->spatial, .channels_first = cfg->channels_first,
-                       .same_padding = cfg->padding != KP_PAD_VALID};
+                       .same_padding = cfg->padding != KP_PAD_VALID,
+                       .causal = cfg->padding == KP_PAD_CAUSAL};
     for (unsigned i = 0; i < attr.spatial; i++) {
         attr.kernel[i] = size[i];
         attr.strides[i] = cfg->strides[i];

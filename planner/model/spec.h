@@ -98,6 +98,8 @@ typedef struct kp_spec {
     kp_spec_model *model;
     kp_format format;
     kp_compile compile;
+    const struct kp_oplan *oplan; /* NULL: the file has none */
+    const struct kp_launch *launch; /* NULL: the file says nothing of a run */
     json_t *container; /* what the file's container says (planner/container/join.h), or NULL */
     kp_model_warning notes[3]; /* what of the file the model leaves out */
     uint32_t n_notes;

@@ -48,7 +48,8 @@ static kp_status fill_assumptions(kp_explaining *e)
                                "dp=%u tp=%u pp=%u zero=%u, %u x %u samples, stage %u of %u", s->dp,
                                s->tp, s->pp, s->zero, s->micro_batches, s->micro_batch,
                                e->look.part.stage + 1, s->pp),
-                  "plan options; the rank that needs most");
+                  e->look.listed ? "the file's plan; the rank that needs most"
+                                 : "plan options; the rank that needs most");
 }
 
 static kp_status warn(kp_explaining *e, const char *code, const char *layer, const char *message)

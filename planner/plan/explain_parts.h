@@ -26,7 +26,8 @@ typedef struct kp_look {
     kp_explain_stage *stages; /* strategy.pp */
     kp_strategy strategy;
     kp_host host;
-    bool divided; /* plan options are given */
+    bool divided; /* plan options are given, or the file has a plan */
+    bool listed;  /* the file's plan is looked at */
     bool brief;   /* without tape and what is alive at the peak */
 } kp_look;
 
@@ -58,6 +59,15 @@ kp_status kp_look_worst(kp_look *look, const kp_look *first, kp_arena *arena, kp
 kp_verdict_fit kp_look_fit(const kp_look *look);
 /* Whether its peak surely fits by all that is known. */
 bool kp_look_fits(const kp_look *look);
+
+/* One rank's part: its stage's figures, and the part itself if it is the worst so far. */
+kp_status kp_look_part(kp_look *look, const kp_part *part, kp_arena *arena, kp_err *err);
+
+/* A plan in the file (oplan.h): its strategy where that is one for all stages, and its stages. */
+struct kp_oplan;
+kp_status kp_look_listed_strategy(const struct kp_oplan *plan, const kp_training *training,
+                                  kp_strategy *ret, kp_err *err);
+kp_status kp_look_listed(kp_look *look, kp_arena *arena, kp_err *err);
 
 /* Own states and kept outputs of a layer. */
 uint64_t kp_look_layer_bytes(const kp_look *look, uint32_t layer);

@@ -183,8 +183,7 @@ static uint64_t first_step(const kp_explaining *e)
 static kp_verdict_fit verdict_of(const kp_look *look, uint64_t bytes, bool step)
 {
     const kp_memory *m = &look->memory;
-    kp_outside o =
-        kp_outside_of(&look->tape, kp_profile_of(look->training.framework), &look->device);
+    kp_outside o = kp_outside_of(&look->tape, &look->training, &look->device);
     double peak = (double)kp_categories_sum(&m->peak), usable = (double)look->device.usable_bytes;
     double high = (double)m->high_bytes - peak, low = peak - (double)m->low_bytes;
     if (!step) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "planner/search/cuts.h"
+#include "planner/search/cuts_megatron.h"
 #include "planner/search/layout.h"
 #include <inttypes.h>
 #include <math.h>
@@ -244,6 +245,11 @@ kp_status kp_cuts_choose(const kp_graph *graph, uint32_t tp, uint64_t micro_batc
     uint64_t divided = 0;
     if (!cuts) return kp_nomem(err);
     kp_arena_mark mark = kp_arena_tell(arena);
+    if (tp > 1 && graph->format == KP_FORMAT_MEGATRON) {
+        kp_status status = kp_cuts_megatron(graph, tp, arena, cuts, &divided, err);
+        kp_arena_rewind(arena, mark);
+        KP_TRY(status);
+    }
     for (int round = 0; round < 2 && tp > 1 && divided == 0; round++) {
         chooser c = {.graph = graph,
                      .tp = tp,

@@ -294,8 +294,9 @@ static bool accepts(const kp_layouts *l, const kp_graph_op *op, uint32_t i)
 static void close_dead_ends(kp_layouts *l)
 {
     const kp_graph *graph = l->graph;
-    for (uint32_t i = 0; i < graph->n_outputs; i++) l->axis[graph->outputs[i]] = -1;
-    for (uint32_t t = 0; t < graph->n_tensors; t++)
+    bool loss_takes = graph->format == KP_FORMAT_MEGATRON; /* logits divided by the vocabulary */
+    for (uint32_t i = 0; i < graph->n_outputs && !loss_takes; i++) l->axis[graph->outputs[i]] = -1;
+    for (uint32_t t = 0; t < graph->n_tensors && !loss_takes; t++)
         if (l->last_use[t] == KP_NO) l->axis[t] = -1;
     for (bool changed = true; changed;) {
         changed = false;

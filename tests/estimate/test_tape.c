@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "planner/estimate/segments.h"
 #include "planner/search/cuts.h"
 #include "tests/estimate/fixture.h"
 #include <criterion/criterion.h>
@@ -90,6 +91,18 @@ static void check_tape(const kp_tape *tape, const char *what)
     free(state);
 }
 
+/* Every other run of three ops is recomputed. */
+static const uint32_t *some_again(const kp_graph *graph, kp_arena *arena)
+{
+    uint32_t *segment = KP_NEW(arena, uint32_t, graph->n_ops);
+    cr_assert(segment != NULL);
+    for (uint32_t i = 0; i < graph->n_ops; i++) {
+        uint32_t end = i / 3 * 3 + 3;
+        if (i / 3 % 2) segment[i] = end < graph->n_ops ? end : graph->n_ops;
+    }
+    return segment;
+}
+
 static void run(const char *model, kp_framework framework)
 {
     fixture f;
@@ -116,9 +129,48 @@ static void run(const char *model, kp_framework framework)
         cr_assert_eq(kp_tape_make(f.graph, &f.training, &part, &f.arena, &tape, &err), KP_OK,
                      "%s: %s", what, err.msg);
         check_tape(&tape, what);
+        part.segment = some_again(f.graph, &f.arena);
+        cr_assert_eq(kp_tape_make(f.graph, &f.training, &part, &f.arena, &tape, &err), KP_OK,
+                     "%s: %s", what, err.msg);
+        check_tape(&tape, what);
         kp_arena_rewind(&f.arena, mark);
     }
     fixture_free(&f);
+}
+
+/* Listed runs: none is the same as no recomputation, the segments of full recomputation are the
+ * same as it, some are between the two and keep what they do not make again. */
+Test(tape, listed_recomputation)
+{
+    for (int fw = KP_FW_TORCH; fw <= KP_FW_MEGATRON; fw++) {
+        fixture f;
+        kp_err err = {0};
+        const uint32_t *full;
+        fixture_init(&f);
+        f.options.framework = (kp_framework)fw;
+        fixture_load(&f, "models/transformer.json");
+        kp_strategy none = strategies[0], all = strategies[0];
+        all.recompute = KP_RECOMPUTE_FULL;
+        kp_part part = fixture_part(&f, none), whole = fixture_part(&f, all);
+        kp_memory kept = fixture_memory(&f, &part), again = fixture_memory(&f, &whole);
+        part.segment = KP_NEW(&f.arena, uint32_t, f.graph->n_ops);
+        kp_memory listed = fixture_memory(&f, &part);
+        cr_expect_eq(listed.allocated.bytes, kept.allocated.bytes, "%s", kp_framework_names[fw]);
+        cr_expect_eq(listed.kept.bytes, kept.kept.bytes, "%s", kp_framework_names[fw]);
+        cr_assert_eq(kp_segments_make(f.graph, &f.arena, &full, &err), KP_OK);
+        part.segment = full;
+        listed = fixture_memory(&f, &part);
+        cr_expect_eq(listed.allocated.bytes, again.allocated.bytes, "%s", kp_framework_names[fw]);
+        cr_expect_eq(listed.kept.bytes, again.kept.bytes, "%s", kp_framework_names[fw]);
+        uint32_t *half = KP_NEW(&f.arena, uint32_t, f.graph->n_ops);
+        cr_assert(half != NULL);
+        for (uint32_t i = f.graph->n_ops / 2; i < f.graph->n_ops; i++) half[i] = full[i];
+        part.segment = half;
+        listed = fixture_memory(&f, &part);
+        cr_expect(listed.kept.bytes < kept.kept.bytes && listed.kept.bytes > again.kept.bytes,
+                  "%s: %llu", kp_framework_names[fw], (unsigned long long)listed.kept.bytes);
+        fixture_free(&f);
+    }
 }
 
 Test(tape, buffers_come_and_go)

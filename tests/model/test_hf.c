@@ -335,7 +335,7 @@ Test(hf, types_of_the_file)
         {"{'model_type':'llama'," SMALL "}", NULL, KP_FLOAT32, KP_FLOAT32},
         {"{'model_type':'llama','torch_dtype':'bfloat16'," SMALL "}", NULL, KP_BFLOAT16, KP_BFLOAT16},
         {"{'model_type':'llama','torch_dtype':'bfloat16'," SMALL "}", "mixed_float16", KP_FLOAT32, KP_FLOAT16},
-        {"{'num-layers':2,'hidden-size':64,'num-attention-heads':4,'vocab-size':100,'seq-length':8,'bf16':true}", NULL, KP_FLOAT32, KP_BFLOAT16},
+        {"{'num-layers':2,'hidden-size':64,'num-attention-heads':4,'vocab-size':100,'seq-length':8,'bf16':true}", NULL, KP_BFLOAT16, KP_BFLOAT16},
     };
     for (size_t i = 0; i < KP_LEN(rows); i++) {
         kp_reading r = kp_read_text(rows[i].text, &(kp_bind){.dtype_policy = rows[i].policy});

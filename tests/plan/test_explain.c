@@ -274,7 +274,7 @@ Test(explain, printed_for_a_person)
         "KP011  --dtype-policy mixed_float16: saves ",
         "keras.config.set_dtype_policy(\"mixed_float16\")",
         "optimizer=keras.optimizers.Adam(gradient_accumulation_steps=4)",
-        "after KP011 + KP004: ",
+        "after KP011",
         "Not covered",
     };
     kp_fixture f;

@@ -36,7 +36,8 @@ def ask(job):
         answer = json.loads(done.stdout) if done.stdout else {}
         if answer.get("schema") == f"kplan.{command}/1":
             return answer, None
-        return None, (done.stderr.splitlines() or [f"exit {done.returncode}"])[0]
+        first = (done.stderr.splitlines() or [f"exit {done.returncode}"])[0]
+        return None, first.replace(f"{made.name}: ", "") if made else first
     except subprocess.TimeoutExpired:
         return None, "no answer in 300 s"
     finally:

@@ -57,3 +57,14 @@ def records(data, *path):
 
 def option(name, value):
     return [] if value is None else [f"--{name}", str(value)]
+
+
+@dataclass(frozen=True)
+class OfStage:
+    """A figure of one pipeline stage: allocated, reserved, steady or kept, with its bounds."""
+    stage: int
+    name: str
+
+    def __call__(self, answer):
+        stage = answer["stages"][self.stage]
+        return tuple(stage[f"{self.name}{part}_bytes"] for part in ("", "_low", "_high"))

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * planner/estimate/training_launch.c — what a file says of its own run, decided. */
+#include "planner/estimate/training_parts.h"
+#include <inttypes.h>
+
+static uint32_t at_least_one(uint32_t value)
+{
+    return value ? value : 1;
+}
+
+static kp_status refuse(const kp_launch *l, kp_err *err)
+{
+    kp_fail(err, KP_UNSUPPORTED, "'%s': what it keeps in memory is not known here", l->unknown);
+    kp_hint(err, "without it the rest of the run can be explained");
+    return KP_UNSUPPORTED;
+}
+
+kp_status kp_training_launch(const kp_graph *graph, kp_training *training, kp_err *err)
+{
+    bool megatron = training->framework == KP_FW_MEGATRON;
+    kp_launch l = {.fused_grads = true, .no_mask = true};
+    if (megatron && graph->launch) l = *graph->launch;
+    if (l.unknown) return refuse(&l, err);
+    l.etp = l.etp ? l.etp : at_least_one(l.tp);
+    uint32_t *const least[] = {&l.tp,     &l.pp,        &l.cp,              &l.ep,
+                               &l.chunks, &l.instances, &l.recompute_blocks};
+    for (size_t i = 0; i < KP_LEN(least); i++) *least[i] = at_least_one(*least[i]);
+    training->launch = l;
+    return KP_OK;
+}

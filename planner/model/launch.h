@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * planner/model/launch.h — how a file says that its model is trained, beside the sizes.
+ *
+ * Megatron-LM's arguments hold both: the degrees of every kind of parallelism, the schedule, what is
+ * recomputed, which kernels run. Numbers are 0 and switches false where the file says nothing; the
+ * estimate fills the rest in (training.h). Source: megatron/training/arguments.py,
+ * megatron/core/transformer/transformer_config.py. Pure data. */
+#ifndef KP_PLANNER_MODEL_LAUNCH_H
+#define KP_PLANNER_MODEL_LAUNCH_H
+
+#include "proto/messages.h"
+
+typedef struct kp_launch {
+    uint32_t tp, pp, cp;        /* tensor, pipeline and context parallel ranks */
+    uint32_t ep, etp;           /* ranks that experts are spread over; that divide one expert */
+    uint32_t chunks;            /* virtual stages a rank has in an interleaved pipeline */
+    uint32_t group;             /* micro-batches that run through one virtual stage in a row */
+    uint32_t instances;         /* full copies of the divided optimizer state */
+    uint32_t micro_batch;
+    uint64_t batch;
+    uint32_t n_blocks;          /* of the model */
+    const uint32_t *blocks;     /* of each virtual stage, in the order of the layers; NULL: alike */
+    uint32_t n_stages;          /* entries of blocks: pp x chunks */
+    kp_recompute recompute;
+    uint32_t recompute_blocks;  /* that are recomputed together */
+    uint32_t deferred;          /* micro-batches whose head gradients wait; UINT32_MAX: all */
+    const char *optimizer;      /* CONTRACT's name */
+    const char *unknown;        /* an argument whose memory no rule here knows; NULL: none */
+    bool shards_optimizer;      /* the distributed optimizer: ZeRO 1 */
+    bool shards_all;            /* Megatron's FSDP: ZeRO 3 */
+    bool sequence;              /* sequence parallel: what tensor parallelism leaves whole */
+    bool deterministic;
+    bool local;                 /* Megatron's own kernels instead of Transformer Engine's */
+    bool unfused;               /* attention writes its scores */
+    bool fused_loss;            /* cross entropy in one kernel */
+    bool fused_grads;           /* weight gradients are added by the product that makes them */
+    bool half_grads;            /* gradients are summed in the weights' type */
+    bool no_mask;               /* the loader makes no attention mask */
+} kp_launch;
+
+#endif
