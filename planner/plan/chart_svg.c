@@ -242,11 +242,15 @@ static void peak(const drawing *d)
     bool left = x > (LEFT + RIGHT) / 2;
     snprintf(first, sizeof(first), "peak %s (%s to %s)", kp_size_text(p->bytes).s,
              kp_size_text(p->low_bytes).s, kp_size_text(p->high_bytes).s);
-    const char *name = p->layer ? p->layer : "";
+    const kp_explain_tensor *t = d->x->n_peak_tensors ? d->x->peak_tensors : NULL;
+    const char *name = p->layer ? p->layer : t && t->layer ? t->layer : "";
     size_t len = strlen(name);
     if (len > 44) name += len - 44;
-    snprintf(second, sizeof(second), "%s%s%s%s", p->phase ? p->phase : "", p->layer ? ", at " : "",
-             name, "");
+    snprintf(second, sizeof(second), "%s%s%s", p->phase ? p->phase : "",
+             p->layer ? ", at "
+             : *name  ? "; largest tensor: of "
+                      : "",
+             name);
     kp_buf_fmt(d->out,
                "<path class=\"mark\" d=\"M%.1f %.1fV%.1fM%.1f %.1fh10M%.1f %.1fh10\"/>"
                "<circle class=\"dot\" cx=\"%.1f\" cy=\"%.1f\" r=\"5\"/>\n",

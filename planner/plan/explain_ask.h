@@ -28,7 +28,7 @@ kp_status kp_explain_largest_of(kp_explaining *e, const char *what, kp_options *
 kp_status kp_explain_notes(kp_explaining *e);
 
 /* Text forms of those. */
-void kp_explain_print_asked(const kp_explain *explain, kp_buf *out);
-void kp_explain_print_notes(const kp_explain *explain, kp_buf *out);
+void kp_explain_print_asked(const kp_explain *explain, unsigned width, kp_buf *out);
+void kp_explain_print_notes(const kp_explain *explain, unsigned width, kp_buf *out);
 
 #endif

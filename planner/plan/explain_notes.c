@@ -24,22 +24,21 @@ static uint64_t outputs_bytes(const kp_look *look)
     return sum;
 }
 
+/* What a sum of outputs and weights has too little, and too much, of. */
 static void say_outputs(const kp_look *look, uint64_t outputs, kp_buf *out)
 {
     const uint64_t *b = look->memory.peak.bytes;
     uint64_t kept = b[KP_CAT_ACTIVATIONS];
-    if (outputs > kept)
-        kp_buf_fmt(out, "; the second counts %s of outputs that are fused, overwritten or freed",
-                   kp_size_text(outputs - kept).s);
-    else
-        kp_buf_fmt(out, "; the second misses %s kept beside the outputs",
-                   kp_size_text(kept - outputs).s);
     uint64_t rest =
         kp_add_u64(b[KP_CAT_TEMPORARY] + b[KP_CAT_WORKSPACE] + b[KP_CAT_RUNTIME],
                    b[KP_CAT_FRAGMENTATION] + b[KP_CAT_COMMUNICATION] + b[KP_CAT_INPUTS]);
-    kp_buf_fmt(out,
-               ", and misses %s of gradients and slots, %s of temporaries, libraries and context",
+    kp_buf_fmt(out, ": without %s of gradients and slots, %s of temporaries, libraries and context",
                kp_size_text(b[KP_CAT_GRADIENTS] + b[KP_CAT_OPTIMIZER]).s, kp_size_text(rest).s);
+    if (outputs > kept)
+        kp_buf_fmt(out, ", but with %s of outputs that are fused, overwritten or freed",
+                   kp_size_text(outputs - kept).s);
+    else
+        kp_buf_fmt(out, ", and %s kept beside the outputs", kp_size_text(kept - outputs).s);
 }
 
 static kp_status fill_hand(kp_explaining *e)
@@ -51,12 +50,12 @@ static kp_status fill_hand(kp_explaining *e)
     kp_buf text;
     kp_buf_init(&text, 2048);
     kp_buf_fmt(&text,
-               "parameters x 4 bytes say %s, layer outputs + weights %s; the step needs %s. ",
-               kp_size_text(weights).s, kp_size_text(both).s, kp_size_text(peak).s);
-    kp_buf_fmt(&text, "The first has no gradients and slots (%s) and no activations (%s)",
-               kp_size_text(b[KP_CAT_GRADIENTS] + b[KP_CAT_OPTIMIZER]).s,
-               kp_size_text(b[KP_CAT_ACTIVATIONS]).s);
+               "parameters x 4 bytes = %s: without %s of gradients and slots, %s of activations; "
+               "layer outputs + weights = %s",
+               kp_size_text(weights).s, kp_size_text(b[KP_CAT_GRADIENTS] + b[KP_CAT_OPTIMIZER]).s,
+               kp_size_text(b[KP_CAT_ACTIVATIONS]).s, kp_size_text(both).s);
     say_outputs(look, outputs, &text);
+    kp_buf_fmt(&text, "; the step needs %s", kp_size_text(peak).s);
     kp_status status = kp_buf_check(&text, e->err);
     const char *says = status == KP_OK ? kp_arena_str(e->arena, kp_buf_text(&text)) : NULL;
     kp_buf_release(&text);

@@ -204,12 +204,12 @@ static void print_limits(const kp_explain *x, unsigned width, kp_buf *out)
 void kp_explain_print(const kp_explain *explain, unsigned width, kp_buf *out)
 {
     print_verdict(explain, out);
-    kp_explain_print_asked(explain, out);
+    kp_explain_print_asked(explain, width, out);
     print_categories(explain, width, out);
     kp_print_layers(explain, out);
     kp_print_tensors(explain, out);
     kp_print_culprits(explain, width, out);
-    kp_explain_print_notes(explain, out);
+    kp_explain_print_notes(explain, width, out);
     kp_print_remedies(explain, width, out);
     kp_print_together(explain, width, out);
     print_stages(explain, out);

@@ -87,11 +87,9 @@ static void by_depth(comparing *c)
                         deep->model, kp_size_text(kd).s, nd, flat->model, kp_size_text(kf).s, nf,
                         kd < kf ? ": depth is not what counts" : ""));
     reason(c, kp_arena_fmt(
-                  arena,
-                  "the layer that keeps most: '%s' with %s in the first, '%s' with "
-                  "%s in the second (%s)",
-                  wd->name, kp_size_text(wd->activations_bytes).s, wf->name,
-                  kp_size_text(wf->activations_bytes).s,
+                  arena, "the layer that keeps most: '%s' of '%s' %s, '%s' of '%s' %s (%s)",
+                  wd->name, deep->model, kp_size_text(wd->activations_bytes).s, wf->name,
+                  flat->model, kp_size_text(wf->activations_bytes).s,
                   ratio(arena, (double)wd->activations_bytes, (double)wf->activations_bytes)));
 }
 
