@@ -65,7 +65,7 @@ Test(rules, culprits)
         {CAUSAL, "--batch 1", "KP003", "tcn", true, "its padding adds 2048 steps"},
         {"models/cnn.json", "", "KP045", NULL, true, "XLA_FLAGS=--xla_gpu_autotune_level=0"},
         {"models/cnn.json", "--batch 1", "KP045", NULL, false, NULL},
-        {LLAMA, "--seq 1024 --pp 2 --dp 2 --framework megatron", "KP048", NULL, true,
+        {LLAMA, "--seq 1024 --pp 4 --framework megatron", "KP048", NULL, true,
          "micro-batches in flight at once"},
         {LLAMA, "--seq 512 --tp 2 --zero 1 --framework megatron", "KP049", NULL, true,
          "tp 2 x pp 1 leaves one data-parallel rank"},
