@@ -23,6 +23,7 @@ const kp_command kp_commands[] = {
       "keep, give back or confirm reserved GPUs" },
     { "help",     "[COMMAND|TOPIC]",            0, 1,  0, kp_cmd_help,
       "this list, or a command's options; topics: exit-codes, rules, reference" },
+    { "completion", "bash|zsh|fish",            1, 1,  0, kp_cmd_completion, "completion for a shell, to standard output" },
     { "version",  "",                           0, 0,  0, kp_cmd_version, "the program's version" },
 
     { "emit",       "PLAN --for TARGET",        1, 1,  0, NULL, "the plan as its target's configuration" },
@@ -34,7 +35,6 @@ const kp_command kp_commands[] = {
     { "audit",      "",                         0, 0,  0, NULL, "who did what" },
     { "config",     "show",                     1, 1,  0, NULL, "settings and where they come from" },
     { "diff",       "PLAN PLAN",                2, 2,  0, NULL, "two plans side by side" },
-    { "completion", "bash|zsh|fish",            1, 1,  0, NULL, "completion for a shell" },
     { "doctor",     "",                         0, 0,  0, NULL, "what is missing on this machine" },
 };
 /* clang-format on */

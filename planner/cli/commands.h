@@ -7,7 +7,8 @@
 #include "planner/cli/cli.h"
 
 kp_command_run kp_cmd_summary, kp_cmd_explain, kp_cmd_plan, kp_cmd_submit, kp_cmd_verify,
-    kp_cmd_get, kp_cmd_show, kp_cmd_lease, kp_cmd_version, kp_cmd_help;
+    kp_cmd_get, kp_cmd_show, kp_cmd_lease, kp_cmd_version, kp_cmd_help,
+    kp_cmd_completion;
 
 /* Help of the command on the line (`--help`), or the overview if there is none. */
 kp_command_run kp_help_command;
