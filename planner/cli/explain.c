@@ -6,18 +6,35 @@
 #include "planner/cli/output.h"
 #include "planner/cli/source.h"
 
-/* What "no" means in one line, and the first change that would make it fit. */
+/* The first change that makes it fit, or the first ones together. */
+static void hint_of(const kp_explain *explain, kp_err *err)
+{
+    for (uint32_t i = 0; i < explain->n_remedies; i++) {
+        const kp_explain_remedy *remedy = &explain->remedies[i];
+        if (!remedy->fits_after) continue;
+        kp_hint(err, "%s makes it fit: %s", remedy->change,
+                kp_size_text(remedy->peak_after_bytes).s);
+        return;
+    }
+    char all[200] = "";
+    uint32_t n = explain->n_together;
+    if (!n || explain->together[n - 1].verdict != KP_FIT_FITS) return;
+    for (uint32_t i = 0; i < n; i++) {
+        size_t len = strlen(all);
+        snprintf(all + len, sizeof(all) - len, "%s%s", i ? " and " : "",
+                 explain->together[i].change);
+    }
+    kp_hint(err, "%s make it fit together: %s", all,
+            kp_size_text(explain->together[n - 1].peak_bytes).s);
+}
+
+/* What "no" means in one line, and what would make it fit. */
 static kp_status does_not_fit(const kp_explain *explain, const char *path, kp_err *err)
 {
     const char *gpu = explain->device.gpu ? explain->device.gpu : "the GPU";
     kp_fail(err, KP_INFEASIBLE, "does not fit: one training step needs %s, %s has %s",
             kp_size_text(explain->peak.bytes).s, gpu, kp_size_text(explain->device.usable_bytes).s);
-    for (uint32_t i = 0; i < explain->n_remedies; i++) {
-        const kp_explain_remedy *remedy = &explain->remedies[i];
-        if (!remedy->fits_after) continue;
-        kp_hint(err, "%s makes it fit: %s", remedy->change, kp_size_text(remedy->peak_after_bytes).s);
-        break;
-    }
+    hint_of(explain, err);
     kp_err_at(err, "%s", kp_file_place(path));
     return KP_INFEASIBLE;
 }

@@ -227,6 +227,21 @@ static uint64_t host_of(const kp_explaining *e, const phase_row *row)
     return sum;
 }
 
+/* Neither a batch nor scratch is there while weights are loaded or saved; slots come back with a
+ * checkpoint, or with the first step. */
+static uint64_t bytes_of(const kp_explaining *e, const phase_row *row)
+{
+    const kp_memory *m = &e->look.memory;
+    if (row->phase == KP_PHASE_COUNT) return first_step(e);
+    uint64_t bytes = m->phase_bytes[row->phase], less = 0;
+    kp_outside o =
+        kp_outside_of(&e->look.tape, kp_profile_of(e->look.training.framework), &e->look.device);
+    if (row->weights) less = m->peak.bytes[KP_CAT_INPUTS] + o.bytes.bytes[KP_CAT_WORKSPACE];
+    if (row->phase == KP_PHASE_LOAD && !row->slots && slots_later(e))
+        less = kp_add_u64(less, slots_of(&e->look));
+    return bytes > less ? bytes - less : 0;
+}
+
 static kp_status fill_phase(kp_explaining *e, const phase_row *row, kp_explain_phase *ret)
 {
     const kp_memory *m = &e->look.memory;
@@ -238,14 +253,12 @@ static kp_status fill_phase(kp_explaining *e, const phase_row *row, kp_explain_p
     bad |= note.len && !text;
     kp_buf_release(&note);
     if (bad) return kp_nomem(e->err);
-    uint64_t bytes = row->phase == KP_PHASE_COUNT ? first_step(e) : m->phase_bytes[row->phase];
-    /* Weights alone are loaded; a checkpoint brings the slots back. */
-    if (row->phase == KP_PHASE_LOAD && !row->slots && slots_later(e))
-        bytes -= kp_min_u64(bytes, slots_of(&e->look));
+    uint64_t bytes = bytes_of(e, row);
     uint64_t outside = m->phase_bytes[KP_PHASE_LOAD] - m->phase_allocated_bytes[KP_PHASE_LOAD];
     uint64_t allocated = bytes > outside ? bytes - outside : 0;
-    *ret = (kp_explain_phase){row->name, bytes, allocated, host_of(e, row),
-                              verdict_of(&e->look, bytes, !row->weights), text};
+    *ret = (kp_explain_phase){
+        row->name, bytes, allocated, host_of(e, row), verdict_of(&e->look, bytes, !row->weights),
+        text};
     return KP_OK;
 }
 

@@ -51,9 +51,9 @@ void kp_try_replicas(kp_remedying *r)
         kp_verdict_fit fit = try_ranks(r, "KP013", &o, kp_arena_fmt(e->arena, "--dp %" PRIu32, dp),
                                        kp_arena_fmt(e->arena,
                                                     "%" PRIu32 " GPUs with %" PRIu64
-                                                    " samples each; weights, gradients and "
+                                                    " sample%s each; weights, gradients and "
                                                     "slots stay whole on every one",
-                                                    dp, batch / dp),
+                                                    dp, batch / dp, batch / dp > 1 ? "s" : ""),
                                        KP_CODE_DATA, dp, KP_DISTURB_LAYOUT);
         if (fit == KP_FIT_FITS || fit == KP_FIT_COUNT || kp_look_fits(&e->look)) return;
         if (dp < TRIES_TP && batch % (2 * dp) == 0) kp_forget(r);
