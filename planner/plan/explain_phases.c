@@ -234,8 +234,7 @@ static uint64_t bytes_of(const kp_explaining *e, const phase_row *row)
     const kp_memory *m = &e->look.memory;
     if (row->phase == KP_PHASE_COUNT) return first_step(e);
     uint64_t bytes = m->phase_bytes[row->phase], less = 0;
-    kp_outside o =
-        kp_outside_of(&e->look.tape, kp_profile_of(e->look.training.framework), &e->look.device);
+    kp_outside o = kp_outside_of(&e->look.tape, &e->look.training, &e->look.device);
     if (row->weights) less = m->peak.bytes[KP_CAT_INPUTS] + o.bytes.bytes[KP_CAT_WORKSPACE];
     if (row->phase == KP_PHASE_LOAD && !row->slots && slots_later(e))
         less = kp_add_u64(less, slots_of(&e->look));

@@ -168,7 +168,7 @@ kp_status kp_setting_imbalance(kp_explaining *e)
     const kp_look *look = &e->look;
     uint32_t pp = look->strategy.pp, most = largest_stage(look);
     uint64_t sum = 0;
-    if (pp < 2 || !look->stages) return KP_OK;
+    if (pp < 2) return KP_OK;
     for (uint32_t i = 0; i < pp; i++) sum = kp_add_u64(sum, look->stages[i].peak_bytes);
     uint64_t mean = sum / pp, peak = look->stages[most].peak_bytes;
     if (peak * 10 <= mean * 11) return KP_OK;
@@ -185,15 +185,15 @@ kp_status kp_setting_first_stage(kp_explaining *e)
 {
     const kp_look *look = &e->look;
     uint32_t pp = look->strategy.pp;
-    uint64_t kept = category(e, KP_CAT_ACTIVATIONS);
-    if (pp < 2 || !look->stages || look->part.in_flight < 2 || !worth_a_line(e, kept)) return KP_OK;
+    const kp_explain_stage *first = look->stages, *last = first + pp - 1;
+    if (pp < 2 || first->in_flight < 2 || !worth_a_line(e, first->kept_bytes)) return KP_OK;
     kp_buf text = text_of();
     kp_buf_fmt(&text,
-               "stage %u keeps %u micro-batches in flight at once, %s in all; the last stage keeps "
-               "%u",
-               look->part.stage + 1, look->part.in_flight, kp_size_text(kept).s,
-               look->stages[pp - 1].in_flight);
-    return kp_add_culprit(e, "KP048", NULL, &text, kept);
+               "the first stage keeps %u micro-batches in flight at once, %s in all; the last "
+               "stage %u, %s",
+               first->in_flight, kp_size_text(first->kept_bytes).s, last->in_flight,
+               kp_size_text(last->kept_bytes).s);
+    return kp_add_culprit(e, "KP048", NULL, &text, first->kept_bytes);
 }
 
 /* ---- buffers and scratch ---- */
