@@ -299,7 +299,7 @@ kp_status kp_costs_make(const kp_graph *graph, const kp_training *training,
     KP_TRY(set_up(&c));
     KP_TRY(kp_sizes_make(graph, training, &c.part, arena, &sizes, err));
     c.part.sizes = &sizes;
-    KP_TRY(kp_tape_make(graph, training, &c.part, arena, &tape, err));
+    KP_TRY(kp_tape_run(graph, training, &c.part, false, arena, &tape, err));
     KP_TRY(fill(&c, &tape));
     *ret = out;
     return KP_OK;

@@ -60,6 +60,8 @@ typedef struct kp_keep {
     bool *skipped;        /* ops that write nothing: renamed or equal to another */
     bool *wants;          /* ops whose backward pass runs: a trained weight is at or below them */
     uint8_t *back;        /* of each op: kp_back */
+    uint32_t *zeros;      /* of each op: the ReLU whose zeros are kept with it; KP_NO (XLA) */
+    bool *scatters;       /* of each op: a max pooling with a copy of zeros (XLA) */
     bool *soft;           /* of a root: an op that fuses reads it (XLA) */
     kp_value *values;     /* 2 x n_tensors */
     uint32_t *first_need; /* of each op, n_ops + 1 */
@@ -89,9 +91,12 @@ bool kp_keep_need(kp_keep *keep, uint32_t op, uint32_t value);
 /* Adds a buffer to an op; false: out of memory. */
 bool kp_keep_extra(kp_keep *keep, kp_extra extra);
 bool kp_keep_xla(kp_keep *keep);
-/* Buffers beside the values of a max pooling, of a curved op, of attention's scores (`read`: an op
- * that fuses reads them); false: out of memory. */
+/* Finds the zeros; false: out of memory. */
+bool kp_keep_xla_zeros(kp_keep *keep);
+/* Buffers beside the values of a max pooling, of a global average, of a curved op, of attention's
+ * scores (`read`: an op that fuses reads them); false: out of memory. */
 bool kp_keep_xla_pool(kp_keep *keep, uint32_t op);
+bool kp_keep_xla_average(kp_keep *keep, uint32_t op);
 bool kp_keep_xla_curved(kp_keep *keep, uint32_t op);
 bool kp_keep_xla_scores(kp_keep *keep, uint32_t op, bool read);
 /* The input of a trained op, or the copy of it in the form that the op asks for; `adds`: ops that
@@ -99,10 +104,8 @@ bool kp_keep_xla_scores(kp_keep *keep, uint32_t op, bool read);
  * convolution copies. */
 bool kp_keep_xla_input(kp_keep *keep, uint32_t op, const bool *adds);
 bool kp_keep_xla_turned(kp_keep *keep, uint32_t op);
-/* The weighty op below the ReLU that a max pooling alone reads, through ops of one input; KP_NO if
- * `op` is no such pooling. The ReLU's constant zeros. */
-uint32_t kp_keep_xla_pooled(const kp_keep *keep, uint32_t op, uint32_t *ret_relu);
-bool kp_keep_xla_zeros(kp_keep *keep, uint32_t relu);
+/* Keeps the zeros that stand with an op. */
+bool kp_keep_xla_zeros_of(kp_keep *keep, uint32_t op);
 bool kp_keep_eager(kp_keep *keep);
 /* Finds steps that are equal to an earlier one; ops are asked in order. */
 typedef struct kp_equals {

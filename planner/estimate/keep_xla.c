@@ -27,10 +27,20 @@ static bool windowed(const kp_graph_op *op)
     return false;
 }
 
-static node_kind kind_of(const kp_graph_op *op)
+/* A window over the whole input is a reduction, no window. */
+static bool whole(const kp_graph *g, const kp_graph_op *op)
+{
+    const kp_shape *x = &g->tensors[op->in[0]].shape;
+    unsigned first = op->attr.channels_first ? 2 : 1;
+    for (unsigned i = 0; i < op->attr.spatial && first + i < x->rank; i++)
+        if (op->attr.kernel[i] != (uint64_t)x->dim[first + i]) return false;
+    return true;
+}
+
+static node_kind kind_of(const kp_graph *g, const kp_graph_op *op)
 {
     if (op->op == KP_OP_POOL_MAX)
-        return op->attr.kernel[0] == 0 ? NODE_CURVED : windowed(op) ? NODE_POOL : NODE_LINEAR;
+        return whole(g, op) ? NODE_CURVED : windowed(op) ? NODE_POOL : NODE_LINEAR;
     if (op->op == KP_OP_POOL_AVG) return op->attr.kernel[0] == 0 ? NODE_LINEAR : NODE_AVERAGE;
     static const node_kind kinds[KP_KIND_COUNT] = {
         [KP_KIND_INPUT] = NODE_INPUT,   [KP_KIND_WEIGHTY] = NODE_WEIGHTY,
@@ -96,13 +106,12 @@ typedef struct xla_marks {
     bool *curved_reader; /* of a root: a curved op or a max pooling reads it, through linear ones */
     bool *in_place;      /* ops: convolutions that an ADD overwrites */
     bool *adds;          /* ops: such ADDs */
-    uint32_t *pooled;    /* of an op: the ReLU above it that a max pooling alone reads; KP_NO */
 } xla_marks;
 
 static void mark_reader(kp_keep *keep, xla_marks *m, uint32_t reader, uint32_t root)
 {
     const kp_graph_op *op = &keep->graph->ops[reader];
-    node_kind kind = m->adds[reader] ? NODE_WEIGHTY : kind_of(op);
+    node_kind kind = m->adds[reader] ? NODE_WEIGHTY : kind_of(keep->graph, op);
     if (kind == NODE_CURVED || kind == NODE_POOL) m->curved_reader[root] = true;
     if (kind == NODE_LINEAR && m->curved_reader[keep->root[op->out[0]]])
         m->curved_reader[root] = true;
@@ -122,8 +131,6 @@ static void find_readers(kp_keep *keep, xla_marks *m)
             m->curved_reader[keep->root[g->outputs[i]]] = true;
     for (uint32_t i = keep->part->end_op; i-- > keep->part->first_op;) {
         if (keep->skipped[i]) continue;
-        uint32_t relu, weighty = kp_keep_xla_pooled(keep, i, &relu);
-        if (weighty != KP_NO) m->pooled[weighty] = relu;
         for (uint32_t k = 0; k < g->ops[i].n_in; k++)
             mark_reader(keep, m, i, keep->root[g->ops[i].in[k]]);
     }
@@ -140,7 +147,7 @@ static bool keep_op(kp_keep *keep, xla_marks *m, uint32_t op)
     };
     const kp_graph *g = keep->graph;
     const kp_graph_op *o = &g->ops[op];
-    node_kind kind = m->adds[op] ? NODE_WEIGHTY : kind_of(o);
+    node_kind kind = m->adds[op] ? NODE_WEIGHTY : kind_of(g, o);
     uint32_t y = o->n_out ? keep->root[o->out[0]] : KP_NO;
     bool z = y != KP_NO && (kind == NODE_WEIGHTY || (kind == NODE_AVERAGE && keep->wants[op]));
     if (z) keep->values[y].written = true;
@@ -148,11 +155,12 @@ static bool keep_op(kp_keep *keep, xla_marks *m, uint32_t op)
     bool pool = kind == NODE_POOL && keep->wants[op];
     if (pool || o->op == KP_OP_OPAQUE) keep->values[y].written = true;
     if (!keep->wants[op]) return true;
+    if (keep->zeros[op] != KP_NO && !kp_keep_xla_zeros_of(keep, op)) return false;
     if (z && m->curved_reader[y] && !m->in_place[op] && !kp_keep_need(keep, op, y)) return false;
     if (kind == NODE_POOL) return kp_keep_xla_pool(keep, op);
     if (kind == NODE_CURVED) return kp_keep_xla_curved(keep, op);
+    if (o->op == KP_OP_REDUCE) return kp_keep_xla_average(keep, op);
     if (kind != NODE_WEIGHTY || m->adds[op]) return true;
-    if (m->pooled[op] != KP_NO && !kp_keep_xla_zeros(keep, m->pooled[op])) return false;
     if (kp_keep_trains(g, o))
         return kp_keep_xla_input(keep, op, m->adds) && kp_keep_xla_turned(keep, op);
     if (o->n_weights) return true;
@@ -180,9 +188,9 @@ bool kp_keep_xla(kp_keep *keep)
 {
     const kp_graph *g = keep->graph;
     xla_marks m = {KP_NEW(keep->arena, bool, g->n_tensors), KP_NEW(keep->arena, bool, g->n_ops),
-                   KP_NEW(keep->arena, bool, g->n_ops), KP_NEW(keep->arena, uint32_t, g->n_ops)};
-    if (!m.curved_reader || !m.in_place || !m.adds || !m.pooled || !find_roots(keep)) return false;
-    memset(m.pooled, 0xff, g->n_ops * sizeof(*m.pooled));
+                   KP_NEW(keep->arena, bool, g->n_ops)};
+    if (!m.curved_reader || !m.in_place || !m.adds || !find_roots(keep) || !kp_keep_xla_zeros(keep))
+        return false;
     find_readers(keep, &m);
     for (uint32_t i = 0; i < g->n_ops; i++) {
         keep->first_need[i] = keep->n_needs;

@@ -8,7 +8,8 @@
 /* Columns of at most so many rows are reduced in one kernel; taller ones are split in two
  * (xla/service/gpu/reduction_utils.cc: 128 rows a thread of a warp). In one kernel
  * BatchNormalization's variance reads x - mean from memory. */
-#define ONE_PASS_ROWS (128 * 32)
+#define ONE_PASS_ROWS   (128 * 32)
+#define MULTIPROCESSORS 132 /* of an H100 */
 
 static bool extra(kp_keep *keep, uint32_t op, kp_extra_when when, kp_category category,
                   const char *what, uint32_t tensor, uint64_t times, kp_dtype dtype)
@@ -24,53 +25,86 @@ static bool extra(kp_keep *keep, uint32_t op, kp_extra_when when, kp_category ca
     return kp_keep_extra(keep, made);
 }
 
-/* ---- max pooling ---- */
+/* ---- zeros ---- */
 
-static bool windowed(const kp_graph_op *op)
-{
-    bool any = false;
-    for (unsigned i = 0; i < op->attr.spatial; i++) any |= op->attr.kernel[i] > 1;
-    return op->op == KP_OP_POOL_MAX && any;
-}
-
-/* The ReLU that a pooling reads and nobody else does; KP_NO. */
-static uint32_t relu_below(const kp_keep *keep, uint32_t op)
+static bool same_zeros(const kp_keep *keep, uint32_t relu, uint32_t pool)
 {
     const kp_graph *g = keep->graph;
-    if (!windowed(&g->ops[op])) return KP_NO;
-    const kp_tensor *x = &g->tensors[keep->root[g->ops[op].in[0]]];
-    bool relu = g->ops[x->op].op == KP_OP_RELU && x->n_uses == 1 && kp_keep_inside(keep, x->op);
-    return relu ? x->op : KP_NO;
+    const kp_graph_op *r = &g->ops[relu];
+    if (r->op != KP_OP_RELU || keep->skipped[relu] || !keep->wants[relu]) return false;
+    uint32_t y = r->out[0], x = keep->root[g->ops[pool].in[0]];
+    return g->tensors[y].dtype == g->tensors[x].dtype &&
+           kp_shape_equal(keep->sizes->tensors[y], keep->sizes->tensors[x]);
 }
 
-uint32_t kp_keep_xla_pooled(const kp_keep *keep, uint32_t op, uint32_t *ret_relu)
+/* The call below a ReLU, whose gradient reads the zeros last; the ReLU itself if there is none. */
+static uint32_t home_of(const kp_keep *keep, uint32_t relu)
 {
     const kp_graph *g = keep->graph;
-    uint32_t below = relu_below(keep, op);
-    *ret_relu = below;
-    while (below != KP_NO && g->ops[below].n_in == 1) {
-        if (kp_op_rows[g->ops[below].op].kind == KP_KIND_WEIGHTY) return below;
+    for (uint32_t below = relu; g->ops[below].n_in == 1;) {
         const kp_tensor *x = &g->tensors[keep->root[g->ops[below].in[0]]];
-        below = x->n_uses == 1 && kp_keep_inside(keep, x->op) ? x->op : KP_NO;
+        if (x->n_uses != 1 || !kp_keep_inside(keep, x->op)) break;
+        below = x->op;
+        if (kp_op_rows[g->ops[below].op].kind == KP_KIND_WEIGHTY) return below;
     }
-    return KP_NO;
+    return relu;
 }
 
-/* The ReLU's constant is written in the forward pass, like the start of the pooling's scatter, and
- * read by the gradient of the op below it. */
-bool kp_keep_xla_zeros(kp_keep *keep, uint32_t relu)
+/* The gradient of a max pooling is scattered into zeros, those of a ReLU are a constant: one
+ * buffer for all of one shape, written by the kernel of the first such ReLU and kept until its
+ * gradient is there. Where several ReLUs share them the pooling has a copy. One whose input others
+ * read adds to their gradients instead. */
+bool kp_keep_xla_zeros(kp_keep *keep)
 {
-    uint32_t y = keep->graph->ops[relu].out[0];
+    const kp_graph *g = keep->graph;
+    uint32_t first = keep->part->first_op, end = keep->part->end_op;
+    keep->zeros = KP_NEW(keep->arena, uint32_t, g->n_ops);
+    keep->scatters = KP_NEW(keep->arena, bool, g->n_ops);
+    if (!keep->zeros || !keep->scatters) return false;
+    memset(keep->zeros, 0xff, g->n_ops * sizeof(*keep->zeros));
+    for (uint32_t i = first; i < end; i++) {
+        if (g->ops[i].op != KP_OP_POOL_MAX || !keep->wants[i]) continue;
+        if (g->tensors[keep->root[g->ops[i].in[0]]].n_uses > 1) continue;
+        uint32_t relus = 0;
+        for (uint32_t r = first; r < end; r++) {
+            if (!same_zeros(keep, r, i) || relus++ > 0) continue;
+            keep->zeros[home_of(keep, r)] = r;
+            keep->values[keep->root[g->ops[r].out[0]]].written = true;
+        }
+        keep->scatters[i] = relus > 1;
+    }
+    return true;
+}
+
+bool kp_keep_xla_zeros_of(kp_keep *keep, uint32_t op)
+{
+    uint32_t y = keep->graph->ops[keep->zeros[op]].out[0];
     uint64_t elems = kp_sizes_tensor_elems(keep->sizes, y);
     kp_dtype dtype = keep->graph->tensors[y].dtype;
-    kp_extra constant = {relu,
-                         KP_EXTRA_KEPT,
-                         KP_CAT_ACTIVATIONS,
-                         "zeros of the ReLU before a pooling",
-                         &keep->sizes->tensors[y],
-                         dtype,
-                         kp_mul_u64(elems, kp_dtype_bytes(dtype))};
-    return kp_keep_extra(keep, constant);
+    kp_extra zeros = {keep->zeros[op],
+                      KP_EXTRA_KEPT,
+                      KP_CAT_ACTIVATIONS,
+                      "zeros of a ReLU and a pooling",
+                      &keep->sizes->tensors[y],
+                      dtype,
+                      kp_mul_u64(elems, kp_dtype_bytes(dtype))};
+    return kp_keep_extra(keep, zeros);
+}
+
+/* Reads an input that is in memory; one that is fused is computed again from what it reads. */
+static bool need_written(kp_keep *keep, uint32_t op, uint32_t x)
+{
+    return !keep->values[x].written ||
+           keep->graph->ops[keep->graph->tensors[x].op].op == KP_OP_INPUT ||
+           kp_keep_need(keep, op, x);
+}
+
+/* The kernel that reduces an activation writes it too: the op's backward pass reads it. */
+static bool need_reduced(kp_keep *keep, uint32_t op, uint32_t x)
+{
+    const kp_graph_op *writer = &keep->graph->ops[keep->graph->tensors[x].op];
+    bool act = writer->op == KP_OP_RELU || writer->op == KP_OP_ACT;
+    return !act || !kp_keep_inside(keep, keep->graph->tensors[x].op) || kp_keep_need(keep, op, x);
 }
 
 /* Each axis's position and the value of every window; where cuDNN wants the channels elsewhere
@@ -79,15 +113,14 @@ bool kp_keep_xla_pool(kp_keep *keep, uint32_t op)
 {
     const kp_graph *g = keep->graph;
     const kp_graph_op *o = &g->ops[op];
-    uint32_t x = keep->root[o->in[0]], below, relu = relu_below(keep, op);
+    uint32_t x = keep->root[o->in[0]];
     kp_shape y = keep->sizes->tensors[o->out[0]];
     bool early = o->attr.spatial > 2 && !o->attr.channels_first && y.dim[y.rank - 1] > 1;
-    bool apart = relu != KP_NO && kp_keep_xla_pooled(keep, op, &below) == KP_NO;
-    if (apart && !kp_keep_xla_zeros(keep, relu)) return false;
-    if (relu != KP_NO && !extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS,
-                                "zeros of the pooling's gradient", x, 1, g->tensors[x].dtype))
+    if (keep->scatters[op] && !extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS,
+                                     "zeros of the pooling's gradient", x, 1, g->tensors[x].dtype))
         return false;
-    return extra(keep, op, early ? KP_EXTRA_START : KP_EXTRA_BACKWARD, KP_CAT_TEMPORARY,
+    return need_written(keep, op, x) &&
+           extra(keep, op, early ? KP_EXTRA_START : KP_EXTRA_BACKWARD, KP_CAT_TEMPORARY,
                  "window positions", o->out[0], y.rank + 1u, KP_INT32);
 }
 
@@ -96,13 +129,28 @@ bool kp_keep_xla_pool(kp_keep *keep, uint32_t op)
 static bool norm_extras(kp_keep *keep, uint32_t op)
 {
     const kp_graph_op *o = &keep->graph->ops[op];
-    uint32_t y = o->out[0];
+    uint32_t y = o->out[0], x = keep->root[o->in[0]];
     kp_shape shape = keep->sizes->tensors[y];
     bool axis = o->attr.axis >= 0 && (unsigned)o->attr.axis < shape.rank;
     uint64_t channels = axis ? (uint64_t)shape.dim[o->attr.axis] : 1;
     bool few = channels && kp_shape_elems(shape, 1) / channels <= ONE_PASS_ROWS;
+    if (!(few ? need_reduced(keep, op, x) : need_written(keep, op, x))) return false;
     return !few || extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "input less its mean", y, 1,
                          KP_FLOAT32);
+}
+
+/* A global average over an activation, as in squeeze-and-excite: one kernel reduces few positions,
+ * and reads the activation from memory while it has too few blocks (32 columns each) to be worth
+ * computing it twice. The bound lies between 12 and 13 blocks of 32 samples on 132
+ * multiprocessors. */
+bool kp_keep_xla_average(kp_keep *keep, uint32_t op)
+{
+    const kp_graph_op *o = &keep->graph->ops[op];
+    uint32_t x = keep->root[o->in[0]];
+    uint64_t in = kp_sizes_tensor_elems(keep->sizes, x),
+             out = kp_max_u64(kp_sizes_tensor_elems(keep->sizes, o->out[0]), 1);
+    bool few = in / out <= ONE_PASS_ROWS && out / 32 <= 3 * MULTIPROCESSORS;
+    return !few || o->attr.channels_first || need_reduced(keep, op, x);
 }
 
 static bool table_extras(kp_keep *keep, uint32_t op)

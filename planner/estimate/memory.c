@@ -139,15 +139,13 @@ static uint64_t times(uint64_t bytes, double factor)
 
 /* State and inputs are arithmetic; the rest of the tape is a model with an error, the constants
  * have ranges of their own. */
-static void bounds(const replay *r, const replay *late, const kp_profile *p, const kp_outside *o,
-                   kp_memory *m)
+static void bounds(const replay *r, const kp_profile *p, const kp_outside *o, kp_memory *m)
 {
     const uint64_t *b = r->peak.bytes;
     uint64_t exact = b[KP_CAT_WEIGHTS] + b[KP_CAT_OPTIMIZER] + b[KP_CAT_INPUTS];
     uint64_t rest = r->peak_total - exact;
-    uint64_t most = late && late->peak_total > r->peak_total ? late->peak_total - r->peak_total : 0;
     uint64_t low = exact + times(rest, 1 - p->error_low),
-             high = exact + times(rest, 1 + p->error_high) + most;
+             high = exact + times(rest, 1 + p->error_high);
     m->low_bytes = low + times(low, p->waste_low) + kp_categories_sum(&o->low);
     m->high_bytes = high + times(high, p->waste_high) + kp_categories_sum(&o->high);
     m->allocated.low = low + o->inside_low;
@@ -203,33 +201,17 @@ static void host_bytes(const kp_tape *tape, const kp_training *training, kp_memo
     m->host_bytes = kp_add_u64(m->host_runtime_bytes, kp_add_u64(weights, m->host_data_bytes));
 }
 
-/* The other schedule of XLA, which only moves the bounds. */
-static kp_status run_late(const kp_tape *tape, const kp_training *training, kp_arena *arena,
-                          replay *late, kp_err *err)
-{
-    kp_arena_mark mark = kp_arena_tell(arena);
-    kp_tape other;
-    kp_status status = kp_tape_run(tape->graph, training, &tape->part, true, arena, &other, err);
-    late->tape = &other;
-    if (status == KP_OK) run(late);
-    late->tape = NULL;
-    kp_arena_rewind(arena, mark);
-    return status;
-}
-
 static kp_status measure(const kp_tape *tape, const kp_training *training, const kp_device *device,
                          bool live, kp_arena *arena, kp_memory *ret, kp_err *err)
 {
     const kp_profile *p = kp_profile_of(training->framework);
-    bool both = p->xla && tape->part.strategy.pp == 1; /* XLA programs have no stages */
-    replay r = {.tape = tape}, late = {0};
+    replay r = {.tape = tape};
     kp_memory m = {0};
     run(&r);
-    if (both) KP_TRY(run_late(tape, training, arena, &late, err));
     kp_outside o = kp_outside_of(tape, training, device);
     finish(&r, p, &o, &m);
     between(&r, p, &o, &m);
-    bounds(&r, both ? &late : NULL, p, &o, &m);
+    bounds(&r, p, &o, &m);
     uint64_t peak = kp_categories_sum(&m.peak);
     m.low_bytes = kp_min_u64(m.low_bytes, peak);
     m.high_bytes = kp_max_u64(m.high_bytes, peak);

@@ -33,8 +33,7 @@ typedef struct kp_memory {
     uint64_t host_runtime_bytes, host_weights_bytes, host_data_bytes;
 } kp_memory;
 
-/* Replays a tape on a card: peaks, whose they are, bounds. XLA's other schedule is taped and
- * replayed too, for the high bound. Lists live in `arena`. KP_NOMEM; statuses of kp_tape_make. */
+/* Replays a tape on a card: peaks, whose they are, bounds. Lists live in `arena`. KP_NOMEM. */
 kp_status kp_memory_replay(const kp_tape *tape, const kp_training *training,
                            const kp_device *device, kp_arena *arena, kp_memory *ret, kp_err *err);
 

@@ -206,18 +206,41 @@ kp_status kp_tape_run(const kp_graph *graph, const kp_training *training, const 
     kp_tape_forward(&t);
     kp_tape_backward(&t);
     kp_tape_update(&t);
-    if (!late) { /* the late schedule only bounds the backward pass */
-        kp_tape_eval(&t);
-        save(&t);
-    }
+    kp_tape_eval(&t);
+    save(&t);
     if (kp_taping_failed(&t)) return t.status;
     *ret =
         (kp_tape){graph, *part, t.buffers, t.events, t.steps, t.n_buffers, t.n_events, t.n_steps};
     return KP_OK;
 }
 
+static uint64_t peak_bytes(const kp_tape *tape)
+{
+    uint64_t now = 0, peak = 0;
+    for (uint32_t e = 0; e < tape->n_events; e++) {
+        uint64_t bytes = tape->buffers[tape->events[e].buffer].bytes;
+        now = tape->events[e].alloc ? now + bytes : now - bytes;
+        peak = kp_max_u64(peak, now);
+    }
+    return peak;
+}
+
+/* XLA:GPU schedules a program in several ways and keeps the one that needs least memory
+ * (hlo_memory_scheduler.cc). They differ here in when the weight gradients are computed. Programs
+ * of XLA have no stages. */
 kp_status kp_tape_make(const kp_graph *graph, const kp_training *training, const kp_part *part,
                        kp_arena *arena, kp_tape *ret, kp_err *err)
 {
-    return kp_tape_run(graph, training, part, false, arena, ret, err);
+    kp_tape tape, late;
+    KP_TRY(kp_tape_run(graph, training, part, false, arena, &tape, err));
+    if (kp_profile_of(training->framework)->xla && part->strategy.pp == 1) {
+        kp_arena_mark mark = kp_arena_tell(arena);
+        KP_TRY(kp_tape_run(graph, training, part, true, arena, &late, err));
+        if (peak_bytes(&late) < peak_bytes(&tape))
+            tape = late;
+        else
+            kp_arena_rewind(arena, mark);
+    }
+    *ret = tape;
+    return KP_OK;
 }

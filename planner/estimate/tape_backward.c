@@ -36,27 +36,30 @@ uint32_t kp_tape_take_gradient(kp_taping *t, uint32_t tensor, uint32_t op, const
     return kp_taping_take(t, &b, holders);
 }
 
-/* The gradient of a root, summed if several came; KP_NO if none. Runtimes add each to the first
- * as it comes; XLA adds all at once into a buffer of its own. */
+/* The gradient of a root, summed if several came; KP_NO if none is in memory. Runtimes add each to
+ * the first as it comes; XLA adds all at once into a buffer of its own. */
 uint32_t kp_tape_gather(kp_taping *t, uint32_t root, uint32_t op)
 {
-    uint32_t first = t->first_flow[root];
-    if (first == KP_NO) return KP_NO;
-    uint32_t key = t->flows[first].buffer;
+    uint32_t first = t->first_flow[root], key = KP_NO;
     bool several = false;
-    for (uint32_t f = first; f != KP_NO; f = t->flows[f].next) several |= t->flows[f].buffer != key;
-    if (several && t->profile->xla) {
-        uint32_t sum = kp_tape_take_gradient(t, root, op, "sum of gradients",
-                                             t->graph->tensors[root].dtype, 1);
-        for (uint32_t f = first; f != KP_NO; f = t->flows[f].next)
-            kp_taping_drop(t, t->flows[f].buffer);
-        t->first_flow[root] = KP_NO;
-        return sum;
+    for (uint32_t f = first; f != KP_NO; f = t->flows[f].next) {
+        uint32_t one = t->flows[f].buffer;
+        several |= one != KP_NO && key != KP_NO && one != key;
+        if (key == KP_NO) key = one;
     }
-    for (uint32_t f = t->flows[first].next; f != KP_NO; f = t->flows[f].next)
-        kp_taping_drop(t, t->flows[f].buffer);
+    uint32_t sum = key;
+    if (several && t->profile->xla)
+        sum = kp_tape_take_gradient(t, root, op, "sum of gradients", t->graph->tensors[root].dtype,
+                                    1);
+    bool held = sum != key;
+    for (uint32_t f = first; f != KP_NO; f = t->flows[f].next) {
+        if (held || t->flows[f].buffer != key)
+            kp_taping_drop(t, t->flows[f].buffer);
+        else
+            held = true; /* one holder of the key stays: the caller */
+    }
     t->first_flow[root] = KP_NO;
-    return key;
+    return sum;
 }
 
 static bool wanted(const kp_taping *t, uint32_t tensor)
@@ -201,7 +204,8 @@ static uint32_t summed_gradient(kp_taping *t, uint32_t op)
     if (!sums || !kp_keep_trains(t->graph, o)) return KP_NO;
     uint32_t key = kp_tape_take_gradient(t, y, op, "gradient of the output", dtype, 1);
     if (o->op == KP_OP_LAYERNORM)
-        kp_taping_drop(t, kp_tape_take_gradient(t, y, op, "product of the scale's gradient", dtype, 1));
+        kp_taping_drop(
+            t, kp_tape_take_gradient(t, y, op, "product of the scale's gradient", dtype, 1));
     return key;
 }
 
@@ -239,7 +243,7 @@ static void backward_xla(kp_taping *t, uint32_t op, uint32_t key)
     case KP_BACK_WEIGHTY:
         weighty_xla(t, op, key);
         return;
-    case KP_BACK_NEW:
+    case KP_BACK_NEW: /* what was kept is overwritten: a pooling scatters into its zeros */
         kp_tape_drop_needs(t, op, true, true);
         take_extras(t, op, KP_EXTRA_BACKWARD);
         drop_some(t, op, true); /* the scatter writes over its zeros */
@@ -303,14 +307,24 @@ static void backward_op(kp_taping *t, uint32_t op)
 
 /* ---- the pass ---- */
 
-/* The gradient that the loss gives to one output. XLA fuses the loss into what it reads: an output
- * that is not in memory has no gradient there either, and each row's loss is a buffer of its own
+/* True if the loss's gradient to an output is computed inside the step that reads it. XLA fuses the
+ * loss with what it reads: only the gradient of a call's own output is in memory, since calls read
+ * it, and one that is converted from half precision. */
+static bool loss_fuses(const kp_taping *t, uint32_t root)
+{
+    const kp_tensor *y = &t->graph->tensors[root];
+    bool call = t->keep.back[y->op] == KP_BACK_WEIGHTY && !t->keep.soft[root];
+    return t->profile->xla &&
+           (t->stored[root] == KP_NO || (kp_dtype_bytes(y->dtype) >= 4 && !call));
+}
+
+/* The gradient that the loss gives to one output; for XLA each row's loss is a buffer of its own
  * until the gradient is written. */
 static void begin_output(kp_taping *t, uint32_t output, uint32_t root)
 {
     const kp_graph *g = t->graph;
     const kp_shape *shape = &t->sizes.tensors[root];
-    bool xla = t->profile->xla, fused = xla && t->stored[root] == KP_NO;
+    bool xla = t->profile->xla, fused = loss_fuses(t, root);
     kp_dtype dtype = xla ? KP_FLOAT32 : g->tensors[root].dtype;
     uint64_t last = shape->rank ? kp_max_u64((uint64_t)shape->dim[shape->rank - 1], 1) : 1;
     kp_taping_new rows = {KP_CAT_TEMPORARY,
@@ -357,8 +371,8 @@ static void begin(kp_taping *t)
 static void loss(kp_taping *t)
 {
     const kp_graph *g = t->graph;
-    uint32_t copies = (uint32_t)t->profile->loss_kept + t->profile->loss_moment +
-                      t->training->launch.fused_loss;
+    uint32_t copies =
+        (uint32_t)t->profile->loss_kept + t->profile->loss_moment + t->training->launch.fused_loss;
     if (t->given) return;
     kp_taping_step(t, KP_PHASE_BACKWARD, KP_NO);
     for (uint32_t i = 0; i < g->n_outputs; i++) {

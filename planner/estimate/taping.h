@@ -113,7 +113,7 @@ kp_status kp_taping_names(kp_taping *t);
 /* True once something failed. */
 bool kp_taping_failed(const kp_taping *t);
 
-/* kp_tape_make with XLA's other schedule: late, all weight gradients after all others. */
+/* One schedule of kp_tape_make's; late: XLA's other one, all weight gradients after all others. */
 kp_status kp_tape_run(const kp_graph *graph, const kp_training *training, const kp_part *part,
                       bool late, kp_arena *arena, kp_tape *ret, kp_err *err);
 
