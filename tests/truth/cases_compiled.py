@@ -17,5 +17,5 @@ def rows(data):
         if not os.path.exists(path):
             yield Left(SETS, row["id"], "no model file")
             continue
-        options = options_of(row, "keras-jax") + ["--rnn", "loop"]
+        options = options_of(row, "keras-jax", path) + ["--rnn", "loop"]
         yield Row(SETS, row["id"], row["peak"], path, options)

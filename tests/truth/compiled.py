@@ -1,5 +1,5 @@
 """Rows of compilers: xla_h100.jsonl (XLA:GPU for an H100) and tf_graph.jsonl (TensorFlow's graph)."""
-import os
+import json, os
 
 from keras_models import EXAMPLES
 from rows import Left, Row, option, records
@@ -17,18 +17,62 @@ def model_of(row, data):
     return path if os.path.exists(path) else None
 
 
-def dims(row):
-    """Axes of the inputs that the record fixed: every one but the batch, by position."""
-    out = []
-    for i, (shape, _) in enumerate(row["input_shapes"]):
-        out.append(shape[1:])
+def outer_layers(value):
+    """The list of layers of the outermost model in a document; [] if there is none."""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        value = json.loads(value)
+    if not isinstance(value, dict):
+        return []
+    for key in ("model_json", "modelTopology", "model_config", "config"):
+        if key in value:
+            inner = value[key]
+            if key == "config" and isinstance(inner, list):
+                return inner
+            found = outer_layers(inner)
+            if found:
+                return found
+    return value.get("layers") or []
+
+
+def inputs_of(model):
+    """(name, shape) of the inputs that the model file declares, null where a size is open."""
+    if isinstance(model, str):
+        try:
+            with open(model, encoding="utf-8") as file:
+                model = json.load(file)
+        except ValueError:
+            return []  # an archive
+    found = []
+    for layer in outer_layers(model):
+        config = layer.get("config") if isinstance(layer, dict) else None
+        if isinstance(config, dict) and layer.get("class_name") == "InputLayer":
+            shape = config.get("batch_shape") or config.get("batch_input_shape") or []
+            found.append((config.get("name") or layer.get("name"), shape))
+    return found
+
+
+def fits(shape, known):
+    return len(shape) == len(known) and all(a in (None, b) for a, b in zip(shape[1:], known[1:]))
+
+
+def dims(row, model):
+    """Options for the sizes that the file leaves open, as the record has them; inputs in order."""
+    declared, out = inputs_of(model), []
+    if not declared and row["input_shapes"] and len(row["input_shapes"][0][0]) > 1:
+        return option("dim", row["input_shapes"][0][0][1])
+    for shape, _ in row["input_shapes"]:
+        match = next((d for d in declared if fits(d[1], shape)), None)
+        if match:
+            declared.remove(match)
+            out += [o for axis, (open_, size) in enumerate(zip(match[1], shape)) if axis and open_ is None
+                    for o in option("dim", f"{match[0]}:{axis}={size}")]
     return out
 
 
-def options_of(row, framework):
-    fixed = dims(row)
-    seq = fixed[0][0] if fixed and fixed[0] else None
-    return [*option("framework", framework), *option("batch", row["batch"]), *option("dim", seq),
+def options_of(row, framework, model):
+    """The batch of the inputs is the file's own where it fixes one, whatever the record was asked."""
+    batch = row["input_shapes"][0][0][0] if row["input_shapes"] and row["input_shapes"][0][0] else row["batch"]
+    return [*option("framework", framework), *option("batch", batch), *dims(row, model),
             *option("dtype-policy", row["dtype_policy"]), *option("optimizer", row["optimizer"]),
             *option("loss", row["loss"]), "--gpu", "H100-80G"]
 
@@ -71,7 +115,7 @@ def xla(data):
         if model is None:
             yield Left(xla_sets(row), row["id"], "no model file")
             continue
-        options = options_of(row, "keras-jax") + ["--rnn", "loop"]
+        options = options_of(row, "keras-jax", model) + ["--rnn", "loop"]
         if row.get("devices", 1) > 1:
             options += ["--dp" if row["shard"] == "data" else "--tp", str(row["devices"])]
         yield Row(xla_sets(row), row["id"], row["peak"], model, options)
@@ -88,7 +132,7 @@ def tf_graph(data):
         if model is None:
             yield Left(("tf_graph",), row["id"], "no model file")
             continue
-        yield Row(("tf_graph",), row["id"], row["peak_total"], model, options_of(row, "keras-tf-graph"))
+        yield Row(("tf_graph",), row["id"], row["peak_total"], model, options_of(row, "keras-tf-graph", model))
 
 
 def rows(data):

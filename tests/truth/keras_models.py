@@ -32,6 +32,19 @@ def seed_lstm():
                       layer("LSTM", name="lstm_1", units=256), dense("dense", 10, "softmax"))
 
 
+def cnn3d():
+    """Conv3D, max pooling, BatchNormalization four times, as a published series of GPU measurements has it."""
+    layers = []
+    for i, filters in enumerate((64, 64, 128, 256)):
+        end = f"_{i}" if i else ""
+        layers += [layer("Conv3D", name="conv3d" + end, filters=filters, kernel_size=[3, 3, 3], activation="relu"),
+                   layer("MaxPooling3D", name="max_pooling3d" + end, pool_size=[2, 2, 2]),
+                   layer("BatchNormalization", name="batch_normalization" + end)]
+    return sequential("cnn3d", [150, 300, 150, 3], *layers,
+                      layer("GlobalAveragePooling3D", name="global_average_pooling3d"), dense("dense", 512, "relu"),
+                      layer("Dropout", name="dropout", rate=0.3), dense("dense_1", 10, "softmax"))
+
+
 class Graph:
     """Writes a Functional model: calls give tensors."""
 
@@ -77,4 +90,4 @@ def transformer(layers=6, width=1024, heads=16, seq=512, vocab=32000):
     return g.model([tokens], [g.add("Dense", "head", [x], units=vocab, activation="softmax")])
 
 
-EXAMPLES = {f.__name__: f for f in (seed_dense, seed_cnn, seed_lstm, transformer)}
+EXAMPLES = {f.__name__: f for f in (seed_dense, seed_cnn, seed_lstm, cnn3d, transformer)}
