@@ -69,6 +69,7 @@ static kp_status lists(kp_taping *t)
     t->extra_stored = filled(t, t->keep.n_extras);
     t->weight_grad = filled(t, g->n_weights);
     t->weight_copy = filled(t, g->n_weights);
+    t->copied = filled(t, g->n_weights);
     t->uses = KP_NEW(t->arena, uint32_t, g->n_weights);
     t->left = KP_NEW(t->arena, uint32_t, g->n_weights);
     t->here = KP_NEW(t->arena, bool, g->n_weights);
@@ -86,8 +87,8 @@ static kp_status lists(kp_taping *t)
     t->steps = KP_NEW(t->arena, kp_tape_step, t->cap_steps);
     bool ok = t->buffers && t->refs && t->events && t->steps && t->stored && t->next_ending &&
               t->next_border && t->first_flow && t->ending && t->border && t->extra_stored &&
-              t->weight_grad && t->weight_copy && t->uses && t->left && t->here && t->runs &&
-              t->waiting && t->waiting_key;
+              t->weight_grad && t->weight_copy && t->copied && t->uses && t->left && t->here &&
+              t->runs && t->waiting && t->waiting_key;
     return ok ? KP_OK : kp_nomem(t->err);
 }
 
@@ -208,6 +209,7 @@ kp_status kp_tape_run(const kp_graph *graph, const kp_training *training, const 
     kp_tape_update(&t);
     kp_tape_eval(&t);
     save(&t);
+    if (t.profile->xla && part->strategy.pp == 1) kp_tape_idle(&t);
     if (kp_taping_failed(&t)) return t.status;
     *ret =
         (kp_tape){graph, *part, t.buffers, t.events, t.steps, t.n_buffers, t.n_events, t.n_steps};

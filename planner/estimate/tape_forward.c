@@ -91,6 +91,14 @@ static void drop_moments(kp_taping *t, uint32_t op)
     }
 }
 
+/* A 1x1 convolution's update reads the kernel itself, where others read the copy. */
+static bool pointwise(const kp_graph_op *op)
+{
+    for (unsigned i = 0; i < op->attr.spatial; i++)
+        if (op->attr.kernel[i] > 1) return false;
+    return op->op == KP_OP_CONV;
+}
+
 /* Copies of kernels: made by the first op that reads them, gone with the last. */
 static void take_copies(kp_taping *t, const kp_graph_op *op)
 {
@@ -100,6 +108,8 @@ static void take_copies(kp_taping *t, const kp_graph_op *op)
         if (t->weight_copy[w] != KP_NO || !kp_taping_copies(t, op, w, &dtype)) continue;
         uint64_t bytes = kp_mul_u64(kp_sizes_weight_elems(&t->sizes, w), kp_dtype_bytes(dtype));
         t->weight_copy[w] = kp_taping_weight(t, w, KP_CAT_WEIGHTS, KP_TEXT_COPY, dtype, bytes, 1);
+        bool idle = t->steps[t->n_steps - 1].phase == KP_PHASE_FORWARD && !pointwise(op);
+        if (idle) t->copied[w] = t->weight_copy[w];
     }
 }
 

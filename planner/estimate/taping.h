@@ -58,6 +58,7 @@ typedef struct kp_taping {
     uint32_t *next_ending;  /* of each value */
     uint32_t *weight_grad;  /* buffer of each weight's gradient that outlives its op; KP_NO */
     uint32_t *weight_copy;  /* buffer of each weight's copy in the compute type; KP_NO */
+    uint32_t *copied;       /* the copy for which the weight itself stands idle; KP_NO */
     uint32_t *uses,
         *left; /* ops of the part that read each weight; of those, backward still to do */
     uint32_t *waiting, *waiting_key; /* ops whose weight gradients wait, and their gradients */
@@ -123,6 +124,7 @@ void kp_tape_forward(kp_taping *t);  /* kept and other values */
 void kp_tape_backward(kp_taping *t); /* gradients; frees what was kept */
 void kp_tape_update(kp_taping *t);   /* the optimizer */
 void kp_tape_eval(kp_taping *t);     /* the forward pass alone */
+void kp_tape_idle(kp_taping *t);     /* temporaries in idle weights' buffers have no bytes (XLA) */
 
 /* Segments, what they are made of and what crosses their borders. */
 kp_status kp_tape_segments(kp_taping *t);
