@@ -68,7 +68,7 @@ typedef struct kp_keep {
     uint32_t *needs;
     kp_extra *extras;      /* in the order of their ops */
     uint32_t *first_extra; /* of each op, n_ops + 1 */
-    bool programs; /* ops with a program (program.h) run it */
+    bool programs;         /* ops with a program (program.h) run it */
     uint32_t n_needs, n_extras;
     size_t cap_needs, cap_extras;
 } kp_keep;

@@ -139,17 +139,18 @@ static bool norm_extras(kp_keep *keep, uint32_t op)
                          KP_FLOAT32);
 }
 
-/* A global average over an activation, as in squeeze-and-excite: one kernel reduces few positions,
- * and reads the activation from memory while it has too few blocks (32 columns each) to be worth
- * computing it twice. The bound lies between 12 and 13 blocks of 32 samples on 132
- * multiprocessors. */
+/* A global average over an activation that others read too, as in squeeze-and-excite: one kernel
+ * reduces few positions, and writes the activation for the others while it has too few blocks (32
+ * columns each) to be worth computing it twice. The bound lies between 12 and 13 blocks of 32
+ * samples on 132 multiprocessors. */
 bool kp_keep_xla_average(kp_keep *keep, uint32_t op)
 {
     const kp_graph_op *o = &keep->graph->ops[op];
     uint32_t x = keep->root[o->in[0]];
     uint64_t in = kp_sizes_tensor_elems(keep->sizes, x),
              out = kp_max_u64(kp_sizes_tensor_elems(keep->sizes, o->out[0]), 1);
-    bool few = in / out <= ONE_PASS_ROWS && out / 32 <= 3 * MULTIPROCESSORS;
+    bool few = in / out <= ONE_PASS_ROWS && out / 32 <= 3 * MULTIPROCESSORS &&
+               keep->graph->tensors[x].n_uses > 1;
     return !few || o->attr.channels_first || need_reduced(keep, op, x);
 }
 

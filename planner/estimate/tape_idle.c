@@ -80,6 +80,12 @@ static void move_in(kp_taping *t, span *homes, uint32_t n, span *tenants, uint32
     }
 }
 
+/* A convolution's kernel: its copy is a transposition in the forward pass. */
+static bool windowed(const kp_taping *t, uint32_t weight)
+{
+    return t->sizes.weights[weight].rank > 2;
+}
+
 void kp_tape_idle(kp_taping *t)
 {
     span *spans = KP_NEW(t->arena, span, t->n_buffers);
@@ -96,9 +102,11 @@ void kp_tape_idle(kp_taping *t)
         bool same = copy != KP_NO && t->buffers[copy].dtype == t->graph->weights[w].dtype;
         if (same && t->graph->weights[w].trainable) homes[n++] = spans[copy];
     }
+    if (!n) return;
+    for (uint32_t w = 0; w < t->graph->n_weights; w++) /* made before any is idle */
+        if (t->copied[w] != KP_NO && !windowed(t, w)) spans[t->copied[w]].from = KP_NO;
     for (uint32_t i = 0; i < t->n_buffers; i++)
         if (spans[i].from != KP_NO && spans[i].bytes >= SMALLEST) spans[count++] = spans[i];
-    if (!n) return;
     qsort(homes, n, sizeof(*homes), larger_first);
     qsort(spans, count, sizeof(*spans), larger_first);
     move_in(t, homes, n, spans, count);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "planner/estimate/profile.h"
 #include "planner/search/cuts.h"
 #include "tests/estimate/fixture.h"
 #include <criterion/criterion.h>
@@ -65,6 +66,33 @@ Test(memory, sums)
         }
 }
 
+/* Small models whose figures the compiler gave: a ReLU that BatchNormalization reduces and whose
+ * zeros a pooling shares; an activation that only a global average reads is never in memory. */
+#define CONV_NORM_POOL(n, filters)                                                                 \
+    "{\"class_name\":\"Conv2D\",\"config\":{\"name\":\"c" n "\",\"filters\":" filters ","          \
+    "\"kernel_size\":[3,3],\"padding\":\"same\",\"activation\":\"relu\"}},"                        \
+    "{\"class_name\":\"BatchNormalization\",\"config\":{\"name\":\"b" n "\"}},"                    \
+    "{\"class_name\":\"MaxPooling2D\",\"config\":{\"name\":\"p" n "\",\"pool_size\":[2,2]}},"
+#define SEQUENTIAL(shape, layers)                                                                  \
+    "{\"class_name\":\"Sequential\",\"config\":{\"name\":\"s\",\"layers\":["                       \
+    "{\"class_name\":\"InputLayer\",\"config\":{\"name\":\"in\",\"batch_shape\":" shape            \
+    "}}," layers "{\"class_name\":\"Dense\",\"config\":{\"name\":\"d\",\"units\":10,"              \
+    "\"activation\":\"softmax\"}}]},\"keras_version\":\"3.15.1\"}"
+#define NORM_POOL                                                                                  \
+    SEQUENTIAL("[null,128,128,3]",                                                                 \
+               CONV_NORM_POOL("1", "16") CONV_NORM_POOL("2", "32") CONV_NORM_POOL("3", "64")       \
+                   CONV_NORM_POOL("4", "128") CONV_NORM_POOL("5", "256")                           \
+                       CONV_NORM_POOL("6", "256") "{\"class_name\":\"Flatten\",\"config\":{"       \
+                                                  "\"name\":\"f\"}},")
+#define SQUEEZE                                                                                    \
+    SEQUENTIAL(                                                                                    \
+        "[null,33,33,96]",                                                                         \
+        "{\"class_name\":\"Conv2D\",\"config\":{\"name\":\"c\",\"filters\":96,"                    \
+        "\"kernel_size\":[3,3],\"padding\":\"same\",\"use_bias\":false}},"                         \
+        "{\"class_name\":\"BatchNormalization\",\"config\":{\"name\":\"b\"}},"                     \
+        "{\"class_name\":\"Activation\",\"config\":{\"name\":\"a\",\"activation\":\"silu\"}},"     \
+        "{\"class_name\":\"GlobalAveragePooling2D\",\"config\":{\"name\":\"g\"}},")
+
 /* What XLA:GPU's own buffer assignment says of Keras 3.15 train steps on an H100: argument +
  * output - alias + temp, and its exact parts. */
 Test(memory, xla_records)
@@ -103,9 +131,13 @@ Test(memory, xla_records)
         {"apps/ResNet50V2.json", 128, "mixed_bfloat16", "adam", 102455200, 204546888, 77070336,
          512000, 4397000000, .03},
         {"apps/EfficientNetB0.json", 32, "float32", "adam", 21322364, 42308392, 19267584, 128000,
-         2112600000, .08},
+         2112600000, .02},
+        {"apps/MobileNetV3Small.json", 32, "float32", "adam", 0, 0, 19267584, 128000, 506941860,
+         .03},
+        {NORM_POOL, 32, "float32", "adam", 0, 0, 6291456, 1280, 271876428, .01},
+        {SQUEEZE, 32, "float32", "adam", 0, 0, 13381632, 1280, 61672060, .01},
         {"apps/ConvNeXtTiny.json", 32, "float32", "adam", 114356512, 228713032, 19267584, 128000,
-         5026800000, .01},
+         5026800000, .02},
     };
     for (size_t i = 0; i < KP_LEN(rows); i++) {
         fixture f;
@@ -218,6 +250,9 @@ Test(memory, changes_that_cannot_cost)
                 kp_memory before = fixture_memory(&f, &a), after = fixture_memory(&f, &b);
                 uint64_t slack = changes[k].b.zero == 3 ? before.peak.bytes[KP_CAT_WEIGHTS]
                                                         : 0; /* gathered again */
+                /* Under XLA it varies which temporaries find an idle kernel's buffer. */
+                if (kp_profile_of((kp_framework)fw)->xla)
+                    slack += kp_categories_sum(&before.peak) / 100;
                 cr_expect(kp_categories_sum(&after.peak) <= kp_categories_sum(&before.peak) + slack,
                           "%.30s, %s: %s costs %llu, not %llu", models[i], kp_framework_names[fw],
                           changes[k].what, (unsigned long long)kp_categories_sum(&after.peak),
