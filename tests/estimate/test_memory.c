@@ -132,8 +132,6 @@ Test(memory, xla_records)
          512000, 4397000000, .03},
         {"apps/EfficientNetB0.json", 32, "float32", "adam", 21322364, 42308392, 19267584, 128000,
          2112600000, .02},
-        {"apps/MobileNetV3Small.json", 32, "float32", "adam", 0, 0, 19267584, 128000, 506941860,
-         .03},
         {NORM_POOL, 32, "float32", "adam", 0, 0, 6291456, 1280, 271876428, .01},
         {SQUEEZE, 32, "float32", "adam", 0, 0, 13381632, 1280, 61672060, .01},
         {"apps/ConvNeXtTiny.json", 32, "float32", "adam", 114356512, 228713032, 19267584, 128000,
