@@ -21,6 +21,7 @@ kp_status kp_training_launch(const kp_graph *graph, kp_training *training, kp_er
     bool megatron = training->framework == KP_FW_MEGATRON;
     kp_launch l = {.fused_grads = true, .no_mask = true};
     if (megatron && graph->launch) l = *graph->launch;
+    if (!megatron && graph->launch) l.unfused = graph->launch->unfused;
     if (l.unknown) return refuse(&l, err);
     l.etp = l.etp ? l.etp : at_least_one(l.tp);
     uint32_t *const least[] = {&l.tp,     &l.pp,        &l.cp,              &l.ep,

@@ -2,6 +2,7 @@
  *
  * Hugging Face configurations: which family a file is of, and its reader. */
 #include "planner/model/hf_blocks.h"
+#include "planner/model/launch.h"
 #include "proto/text.h"
 #include <ctype.h>
 #include <math.h>
@@ -134,6 +135,18 @@ static kp_status add_notes(const kp_hf_keys *keys, const json_t *json, kp_spec *
     return KP_OK;
 }
 
+/* Eager attention writes its scores; any other implementation is a fused kernel. */
+static kp_status read_launch(kp_reader *reader, const kp_hf_keys *keys, kp_spec *ret)
+{
+    const char *attention = kp_hf_text(keys, "attn_implementation|_attn_implementation");
+    if (!attention || strcmp(attention, "eager")) return KP_OK;
+    kp_launch *launch = KP_NEW(reader->arena, kp_launch, 1);
+    if (!launch) return kp_nomem(reader->err);
+    launch->unfused = true;
+    ret->launch = launch;
+    return KP_OK;
+}
+
 kp_status kp_hf_read(kp_reader *reader, json_t *json, kp_spec *ret)
 {
     kp_hf_keys keys = {.json = text_config(json), .err = reader->err};
@@ -143,6 +156,7 @@ kp_status kp_hf_read(kp_reader *reader, json_t *json, kp_spec *ret)
     if (keys.json != json) KP_TRY(fill_inner(text_config(json), reader->err));
     KP_TRY(find_family(&keys, &family));
     KP_TRY(add_notes(&keys, json, ret));
+    KP_TRY(read_launch(reader, &keys, ret));
     if (json_object_size(keys.json) != said)
         note(ret, "sizes that the text's configuration leaves out are transformers' defaults");
     ret->format = KP_FORMAT_HUGGINGFACE;

@@ -40,7 +40,7 @@ static bool find_layer(json_t *model, const char *path, kp_edited *ret)
         if (!len || strncmp(path, name, len)) continue;
         if (path[len] == '/' && find_layer(layer, path + len + 1, ret)) return true;
         if (path[len]) continue;
-        *ret = (kp_edited){layers, layer, i};
+        *ret = (kp_edited){.list = layers, .old = layer, .at = i};
         return true;
     }
     return false;
@@ -282,6 +282,23 @@ static bool resize(editing *t)
                input_code(t, shape));
 }
 
+/* The file says that attention runs op by op. */
+static bool fuse(editing *t)
+{
+    static const char *const keys[] = {"attn_implementation", "_attn_implementation"};
+    for (size_t i = 0; i < KP_LEN(keys); i++) {
+        json_t *old = json_object_get(t->e->json, keys[i]);
+        const char *name = json_string_value(old);
+        if (!name || strcmp(name, "eager")) continue;
+        *t->edited = (kp_edited){.object = t->e->json, .old = json_incref(old), .key = keys[i]};
+        json_object_set_new(t->e->json, keys[i], json_string("sdpa"));
+        return say(t, kp_arena_fmt(t->e->arena, "%s: sdpa instead of eager", keys[i]),
+                   "a fused kernel never writes the scores of every pair of positions",
+                   "AutoModelForCausalLM.from_pretrained(..., attn_implementation=\"sdpa\")");
+    }
+    return false;
+}
+
 static bool (*const edits[KP_EDIT_COUNT])(editing *) = {
     [KP_EDIT_POOL_FLATTEN] = pool_flatten,
     [KP_EDIT_HALVE_UNITS] = halve_units,
@@ -289,11 +306,13 @@ static bool (*const edits[KP_EDIT_COUNT])(editing *) = {
     [KP_EDIT_LAST_STEP] = last_step,
     [KP_EDIT_SHORTEN] = shorten,
     [KP_EDIT_RESIZE] = resize,
+    [KP_EDIT_FUSE] = fuse,
 };
 
 void kp_explain_unedit(kp_edited *edited)
 {
     if (edited->list) json_array_set_new(edited->list, edited->at, edited->old);
+    if (edited->object) json_object_set_new(edited->object, edited->key, edited->old);
     *edited = (kp_edited){0};
 }
 
@@ -303,7 +322,7 @@ bool kp_explain_edit(const kp_explaining *e, kp_edit edit, uint32_t layer, kp_ed
     *ret = (kp_edited){0};
     editing t = {.e = e, .edited = ret, .layer = &e->look.graph->layers[layer]};
     if (!edits[edit](&t)) {
-        if (t.json) kp_explain_unedit(ret);
+        if (t.json || ret->object) kp_explain_unedit(ret);
         return false;
     }
     *ret_change = t.change;

@@ -88,6 +88,7 @@ kp_status kp_look_at(const kp_explaining *e, struct json_t *json, const kp_graph
         KP_TRY(kp_look_listed_strategy(look.graph->oplan, &look.training, &look.strategy, err));
     KP_TRY(kp_look_worst(&look, e->look.graph ? &e->look : NULL, e->arena, err));
     look.host = kp_host_of(&look);
+    look.fit = kp_look_fit(&look);
     *ret = look;
     return KP_OK;
 }

@@ -26,6 +26,7 @@ typedef struct kp_look {
     kp_explain_stage *stages; /* strategy.pp */
     kp_strategy strategy;
     kp_host host;
+    kp_verdict_fit fit; /* kp_look_fit's: holds when the graph is gone */
     bool divided; /* plan options are given, or the file has a plan */
     bool listed;  /* the file's plan is looked at */
     bool brief;   /* without tape and what is alive at the peak */
@@ -220,6 +221,7 @@ typedef enum kp_edit {
     KP_EDIT_LAST_STEP, /* return_sequences=False */
     KP_EDIT_SHORTEN,   /* a quarter of the input's steps */
     KP_EDIT_RESIZE,    /* half of each side of the input */
+    KP_EDIT_FUSE,      /* a fused attention in a Hugging Face configuration; any layer */
     KP_EDIT_COUNT
 } kp_edit;
 
@@ -265,12 +267,14 @@ void kp_try_pool(kp_remedying *r);      /* KP001 */
 void kp_try_narrow(kp_remedying *r);    /* KP002 */
 void kp_try_stride(kp_remedying *r);    /* KP003 */
 void kp_try_steps(kp_remedying *r);     /* KP007 */
+void kp_try_fused(kp_remedying *r);     /* KP008 */
 void kp_try_resize(kp_remedying *r);    /* KP005 */
 
-/* What an edit replaced in the document. */
+/* What an edit replaced in the document: an item of a list, or a member of an object. */
 typedef struct kp_edited {
-    struct json_t *list, *old;
+    struct json_t *list, *object, *old;
     size_t at;
+    const char *key;
 } kp_edited;
 
 /* Makes the edit in e->json, on a copy of the layer's object in the original's place. false: it

@@ -155,8 +155,8 @@ static bool keep(kp_remedying *r, const kp_change *change, const kp_look *second
                                    .code = change->code,
                                    .saves_bytes = saves,
                                    .peak_after_bytes = after,
-                                   .fits_after = kp_look_fit(second) == KP_FIT_FITS,
-                                   .verdict_after = kp_look_fit(second),
+                                   .fits_after = second->fit == KP_FIT_FITS,
+                                   .verdict_after = second->fit,
                                    .host_saves_bytes = host_saves,
                                    .host_after_bytes = host,
                                    .gpus_after = s->dp * s->tp * s->pp,
@@ -187,7 +187,7 @@ kp_verdict_fit kp_try(kp_remedying *r, const kp_change *change)
     kp_arena_mark mark = kp_arena_tell(e->arena);
     bool runs = run(r, &one, 1, &second);
     kp_arena_rewind(e->arena, mark);
-    return runs && keep(r, &made, &second) ? kp_look_fit(&second) : KP_FIT_COUNT;
+    return runs && keep(r, &made, &second) ? second.fit : KP_FIT_COUNT;
 }
 
 /* ---- order ---- */
@@ -238,7 +238,7 @@ static void put_on(kp_remedying *r, stack *s, const candidate *c)
         kp_arena_rewind(r->e->arena, mark);
         if (!runs) return;
         peak = kp_categories_sum(&look.memory.peak);
-        fit = kp_look_fit(&look);
+        fit = look.fit;
     }
     if (peak + peak / 50 >= s->peak && fit != KP_FIT_FITS) return; /* not worth the trouble */
     s->steps[s->n++] = (kp_explain_step){c->remedy.rule, c->remedy.change, peak, fit};

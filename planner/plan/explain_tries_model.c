@@ -89,3 +89,12 @@ void kp_try_resize(kp_remedying *r)
     uint64_t kept = m->peak.bytes[KP_CAT_ACTIVATIONS] + m->peak.bytes[KP_CAT_TEMPORARY];
     if (kept * 2 > kp_categories_sum(&m->peak)) try_input(r, "KP005", KP_EDIT_RESIZE);
 }
+
+void kp_try_fused(kp_remedying *r)
+{
+    const kp_explaining *e = kp_trying(r);
+    if (e->look.graph->format != KP_FORMAT_HUGGINGFACE || !e->look.training.launch.unfused) return;
+    kp_change c = edit_of(r, "KP008", KP_EDIT_FUSE, 0);
+    c.weight = KP_DISTURB_FLAG;
+    kp_try(r, &c);
+}

@@ -92,6 +92,8 @@ static bool set_layer(json_t *model, const kp_explain_remedy *r)
     long long n = 0;
     if (sscanf(r->change, "%63[^:]: %63s %lld", layer, key, &n) < 2) return false;
     json_t *object = layer_of(model, layer), *config = json_object_get(object, "config");
+    if (json_is_string(json_object_get(model, layer)))
+        return !json_object_set_new(model, layer, json_string(key));
     if (!config) return false;
     if (!strcmp(key, "units") || !strcmp(key, "filters"))
         json_object_set_new(config, key, json_integer(n));
@@ -122,6 +124,11 @@ static void apply(kp_fixture *f, const kp_explain_remedy *r)
     json_decref(model);
 }
 
+#define EAGER                                                                                      \
+    "{'model_type':'llama','hidden_size':512,'intermediate_size':1408,'num_hidden_layers':4,"      \
+    "'num_attention_heads':8,'vocab_size':1000,'tie_word_embeddings':false,"                       \
+    "'torch_dtype':'bfloat16','attn_implementation':'eager'}"
+
 typedef struct setting {
     const char *file, *options;
 } setting;
@@ -139,6 +146,7 @@ static const setting settings[] = {
     {POOLED_LSTM, "--memory 1G"},
     {FLAT_LSTM, "--memory 1G"},
     {LLAMA, "--seq 1024 --batch 16"},
+    {EAGER, "--seq 1024 --batch 8 --memory 4G"},
     {LLAMA, "--seq 1024 --batch 16 --framework megatron --tp 2 --pp 2 --memory 6G"},
     {LLAMA, "--seq 1024 --batch 16 --framework megatron --dp 4 --zero 1 --memory 6G"},
 };
@@ -242,6 +250,8 @@ Test(explain, code_of_remedies)
         {"models/lstm.json", "", "KP007", "layers.Input((128, 128))"},
         {FLAT_LSTM, "", "KP007", "layers.LSTM(512)"},
         {UNET, "--batch 4", "KP005", "layers.Input((64, 64, 64, 1))"},
+        {EAGER, "--seq 1024", "KP008",
+         "AutoModelForCausalLM.from_pretrained(..., attn_implementation=\"sdpa\")"},
         {LLAMA, "--seq 1024", "KP006", "model.gradient_checkpointing_enable()"},
         {LLAMA, "--seq 1024 --framework megatron --memory 8G", "KP016",
          "--pipeline-model-parallel-size 4"},

@@ -26,6 +26,10 @@
     "'num_attention_heads':16,'num_key_value_heads':16,'vocab_size':32000,'use_cache':true,"       \
     "'tie_word_embeddings':false,'torch_dtype':'bfloat16'}"
 
+#define EAGER                                                                                      \
+    "{'model_type':'llama','hidden_size':512,'intermediate_size':1408,'num_hidden_layers':2,"      \
+    "'num_attention_heads':8,'vocab_size':1000,'attn_implementation':'eager'}"
+
 /* Each rule on the smallest model that shows it; with no rule, that it stays silent. */
 Test(rules, culprits)
 {
@@ -70,6 +74,7 @@ Test(rules, culprits)
         {LLAMA, "--seq 512 --tp 2 --zero 1 --framework megatron", "KP049", NULL, true,
          "tp 2 x pp 1 leaves one data-parallel rank"},
         {LLAMA, "--seq 2048", "KP008", NULL, false, NULL}, /* fused: no scores */
+        {EAGER, "--seq 2048", "KP008", "model.layers.0.self_attn", true, "length squared"},
     };
     for (size_t i = 0; i < KP_LEN(rows); i++) {
         kp_fixture f;

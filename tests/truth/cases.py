@@ -80,10 +80,20 @@ def options_of(case, fact):
             *option("loss", LOSSES.get(loss, loss)), *options]
 
 
+def runs_eager(case):
+    """transformers had no fused attention for its own models before version 4.36, December 2023."""
+    dated = re.search(r"Hugging Face.*\b(20\d\d)\b", case["framework"])
+    return bool(dated) and int(dated[1]) <= 2023
+
+
 def model_of(case, fact, folder):
     if fact.get("embedding_dim") and os.path.exists(os.path.join(folder, f"model_{fact['embedding_dim']}.json")):
         return os.path.join(folder, f"model_{fact['embedding_dim']}.json")
-    return os.path.join(folder, case["model"])
+    path = os.path.join(folder, case["model"])
+    if not runs_eager(case):
+        return path
+    with open(path, encoding="utf-8") as file:
+        return {**json.load(file), "attn_implementation": "eager"}
 
 
 # ---- facts ----
