@@ -77,8 +77,9 @@ static void bash_values(kp_buf *out)
             put_names(o, out);
             kp_buf_str(out, "' -- \"$current\")); return ;;\n");
         } else {
-            kp_buf_str(out, takes_file(o->value) ? "COMPREPLY=($(compgen -f -- \"$current\")); return ;;\n"
-                                                 : "COMPREPLY=(); return ;;\n");
+            kp_buf_str(out, takes_file(o->value)
+                                ? "COMPREPLY=($(compgen -f -- \"$current\")); return ;;\n"
+                                : "COMPREPLY=(); return ;;\n");
         }
     }
     kp_buf_str(out, "    esac\n");
@@ -95,8 +96,10 @@ static void bash_options(kp_buf *out)
                 kp_buf_fmt(out, " --%s", kp_option_rows[i].name);
         kp_buf_str(out, "' ;;\n");
     }
-    kp_buf_str(out, "        *) words='--help --version --json' ;;\n        esac\n"
-                    "        COMPREPLY=($(compgen -W \"$words\" -- \"$current\"))\n        return\n    fi\n");
+    kp_buf_str(
+        out,
+        "        *) words='--help --version --json' ;;\n        esac\n"
+        "        COMPREPLY=($(compgen -W \"$words\" -- \"$current\"))\n        return\n    fi\n");
 }
 
 static void bash_arguments(kp_buf *out)
@@ -121,12 +124,13 @@ static void bash_arguments(kp_buf *out)
 
 static void bash(kp_buf *out)
 {
-    kp_buf_str(out, "# Completion of kplan for bash; in ~/.bashrc: eval \"$(kplan completion bash)\"\n"
-                    "_kplan() {\n"
-                    "    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}\n"
-                    "    local command= words= i\n"
-                    "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
-                    "        case ${COMP_WORDS[i]} in ");
+    kp_buf_str(out,
+               "# Completion of kplan for bash; in ~/.bashrc: eval \"$(kplan completion bash)\"\n"
+               "_kplan() {\n"
+               "    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}\n"
+               "    local command= words= i\n"
+               "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
+               "        case ${COMP_WORDS[i]} in ");
     put_commands("|", out);
     kp_buf_str(out, ") command=${COMP_WORDS[i]}; break ;; esac\n    done\n");
     bash_values(out);
@@ -162,8 +166,10 @@ static void zsh_command(const kp_command *command, kp_buf *out)
         kp_buf_str(out, " \\\n            '*:file:_files'");
     } else if (command->max_args) {
         kp_buf_str(out, " \\\n            '1:what:(");
-        if (strcmp(command->name, "help")) put_words(command->args, out);
-        else put_commands(" ", out);
+        if (strcmp(command->name, "help"))
+            put_words(command->args, out);
+        else
+            put_commands(" ", out);
         kp_buf_str(out, ")'");
     }
     kp_buf_str(out, " ;;\n");
@@ -171,9 +177,10 @@ static void zsh_command(const kp_command *command, kp_buf *out)
 
 static void zsh(kp_buf *out)
 {
-    kp_buf_str(out, "#compdef kplan\n"
-                    "# Completion of kplan for zsh; in a folder of $fpath: kplan completion zsh >_kplan\n"
-                    "_kplan() {\n    local -a commands\n    commands=(\n");
+    kp_buf_str(
+        out, "#compdef kplan\n"
+             "# Completion of kplan for zsh; in a folder of $fpath: kplan completion zsh >_kplan\n"
+             "_kplan() {\n    local -a commands\n    commands=(\n");
     for (size_t c = 0; c < kp_n_commands; c++) {
         if (!kp_commands[c].run) continue;
         kp_buf_fmt(out, "        '%s:", kp_commands[c].name);
@@ -186,8 +193,9 @@ static void zsh(kp_buf *out)
                     "    arguments)\n        case $line[1] in\n");
     for (size_t c = 0; c < kp_n_commands; c++)
         if (kp_commands[c].run) zsh_command(&kp_commands[c], out);
-    kp_buf_str(out, "        esac ;;\n    esac\n}\n"
-                    "if [ \"$funcstack[1]\" = _kplan ]; then _kplan; else compdef _kplan kplan; fi\n");
+    kp_buf_str(out,
+               "        esac ;;\n    esac\n}\n"
+               "if [ \"$funcstack[1]\" = _kplan ]; then _kplan; else compdef _kplan kplan; fi\n");
 }
 
 /* ---- fish ---- */
@@ -214,11 +222,15 @@ static void fish_command(const kp_command *command, kp_buf *out)
     put_quoted(command->help, "\\", out);
     kp_buf_str(out, "'\n");
     if (is_file(command)) {
-        kp_buf_fmt(out, "complete -c kplan -n '__fish_seen_subcommand_from %s' -F\n", command->name);
+        kp_buf_fmt(out, "complete -c kplan -n '__fish_seen_subcommand_from %s' -F\n",
+                   command->name);
     } else if (command->max_args) {
-        kp_buf_fmt(out, "complete -c kplan -n '__fish_seen_subcommand_from %s' -a '", command->name);
-        if (strcmp(command->name, "help")) put_words(command->args, out);
-        else put_commands(" ", out);
+        kp_buf_fmt(out, "complete -c kplan -n '__fish_seen_subcommand_from %s' -a '",
+                   command->name);
+        if (strcmp(command->name, "help"))
+            put_words(command->args, out);
+        else
+            put_commands(" ", out);
         kp_buf_str(out, "'\n");
     }
     for (size_t i = 0; i < kp_n_options; i++)
@@ -246,13 +258,19 @@ typedef struct script {
 } script;
 
 static const kp_field fields[] = {
-    {.name = "shell", .type = KP_F_STR, .offset = offsetof(script, shell), .doc = "bash, zsh or fish"},
+    {.name = "shell",
+     .type = KP_F_STR,
+     .offset = offsetof(script, shell),
+     .doc = "bash, zsh or fish"},
     {.name = "text", .type = KP_F_STR, .offset = offsetof(script, text), .doc = "the script"},
 };
 
 static const kp_schema schema = {
-    .name = "kplan.completion/1", .doc = "completion for a shell", .size = sizeof(script),
-    .n_fields = KP_LEN(fields), .fields = fields,
+    .name = "kplan.completion/1",
+    .doc = "completion for a shell",
+    .size = sizeof(script),
+    .n_fields = KP_LEN(fields),
+    .fields = fields,
 };
 
 kp_status kp_cmd_completion(kp_cli *cli, kp_err *err)

@@ -14,6 +14,7 @@ typedef struct answering {
     kp_explain_message *out;
     size_t cap_matches, cap_asked;
     unsigned known, unknown; /* asks with and without a match */
+    unsigned found;          /* tensors that match, those that are not shown too */
 } answering;
 
 /* ---- what was asked for ---- */
@@ -122,7 +123,10 @@ static kp_status add_match(answering *a, const kp_matching *m, const kp_match *m
         .bytes = match->bytes,
         .batch = match->by.batch ? match->by.batch : UINT64_MAX,
     };
-    if (is_told(out, &told)) return KP_OK;
+    if (is_told(out, &told)) {
+        a->found--;
+        return KP_OK;
+    }
     if (!KP_GROW(a->e->arena, out->matches, out->n_matches, a->cap_matches))
         return kp_nomem(a->e->err);
     kp_buf_init(&text, 4096);
@@ -170,6 +174,7 @@ static kp_status answer(answering *a, const kp_oom_ask *ask)
     if (!readers[ask->kind]) return KP_OK;
     readers[ask->kind](m);
     *(m->n ? &a->known : &a->unknown) += 1;
+    a->found += m->found;
     for (unsigned i = 0; i < m->n && i < EACH_SHOWN && a->out->n_matches < ALL_SHOWN; i++)
         KP_TRY(add_match(a, m, &m->best[i]));
     return KP_OK;
@@ -251,8 +256,10 @@ static const char *overall(const answering *a)
     } else if (!a->known) {
         say_unmatched(a, &text);
     } else {
-        kp_buf_fmt(&text, "%u tensor%s of the model match%s", a->out->n_matches,
-                   a->out->n_matches == 1 ? "" : "s", a->out->n_matches == 1 ? "es" : "");
+        uint32_t n = a->out->n_matches;
+        kp_buf_fmt(&text, "%u tensor%s of the model match%s", n, n == 1 ? "" : "s",
+                   n == 1 ? "es" : "");
+        if (a->found > n) kp_buf_fmt(&text, ", and %u more alike", a->found - n);
         if (a->unknown)
             kp_buf_fmt(&text, "; %u further request%s none", a->unknown,
                        a->unknown == 1 ? " matches" : "s match");

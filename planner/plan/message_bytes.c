@@ -72,30 +72,33 @@ static void consider_bytes(kp_matching *m, const kp_shaped *candidate)
     if (m->ask->host && !weight && samples != UINT64_MAX) at_batch(m, &of, samples);
 }
 
-/* The same at other batches: many would do, so only where the size says much. */
+/* How far off a size may be and still be printed so. */
+static uint64_t slack(const kp_oom_ask *ask)
+{
+    uint64_t printed = ask->high - ask->low, segment = ask->from == KP_OOM_TORCH ? 2 * MIB : 0;
+    return kp_max_u64(kp_add_u64(printed, ask->host ? 0 : segment), 1);
+}
+
+/* The same at other batches: nearly any tensor would do at some batch, so only where a sample is
+ * much more than what rounding leaves open, or the message names the layer. */
 static void consider_batches(kp_matching *m, const kp_shaped *of)
 {
+    enum { SURE = 20, BATCH_MOST = 4096 };
     const kp_oom_ask *ask = m->ask;
     uint32_t size = kp_dtype_bytes(of->dtype);
     bool value = of->kind == KP_SHAPED_OUTPUT || of->kind == KP_SHAPED_INPUT;
     if (!value || !of->shape.per_sample || !kp_shape_known(of->shape)) return;
     uint64_t sample = kp_mul_u64(kp_shape_elems(of->shape, 1), size);
-    if (!sample) return;
-    uint64_t batch = (ask->bytes + sample / 2) / sample;
-    bool plain =
-        batch && (!(batch & (batch - 1)) || m->batch % batch == 0 || batch % m->batch == 0);
-    bool telling = ask->low == ask->high || ask->from == KP_OOM_TENSORFLOW;
-    if (!batch || batch == m->batch || batch > 1 << 20 || !is(ask, kp_mul_u64(batch, sample)))
-        return;
-    if (!plain && (!telling || batch > 4096)) return;
-    if (batch > 4096 && sample < 4096) return;
-    double far = fabs(log2((double)batch / (double)m->batch));
-    kp_match match = {.of = *of,
-                      .by = {KP_FACTOR_SAME, batch, 1},
-                      .element_bytes = size,
-                      .shares = 1,
-                      .bytes = kp_mul_u64(batch, sample)};
+    kp_match match = {.of = *of, .element_bytes = size, .shares = 1};
     match.named = kp_match_names(ask, &m->look->graph->layers[of->layer]);
+    if (!sample || (!match.named && sample / SURE < slack(ask))) return;
+    uint64_t batch = (ask->bytes + sample / 2) / sample;
+    if (!batch || batch == m->batch || !is(ask, kp_mul_u64(batch, sample))) return;
+    bool plain = !(batch & (batch - 1)) || m->batch % batch == 0 || batch % m->batch == 0;
+    if (batch > BATCH_MOST && !match.named) return;
+    double far = fabs(log2((double)batch / (double)m->batch));
+    match.by = (kp_factored){KP_FACTOR_SAME, batch, 1};
+    match.bytes = kp_mul_u64(batch, sample);
     match.score =
         60 + (plain ? 0 : 8) + (unsigned)far + kind_score(of->kind) - (match.named ? 40 : 0);
     kp_match_keep(m, &match);

@@ -54,7 +54,7 @@ kp_phase kp_match_phase(const kp_matching *m, const kp_match *match)
 bool kp_match_evaluates(const kp_matching *m, const kp_match *match)
 {
     uint64_t step = m->look->training.batch;
-    bool value = match->of.kind <= KP_SHAPED_CELL && !m->ask->host;
+    bool value = match->of.kind <= KP_SHAPED_CELL && !m->ask->host && !match->element_bytes;
     return value && m->given && match->by.batch / 8 >= step && match->by.batch >= 100;
 }
 
@@ -114,7 +114,12 @@ static void say_batch(const kp_matching *m, const kp_match *match, kp_buf *out)
     if (match->by.folded > 1)
         kp_buf_fmt(out, "%" PRIu64 " = %" PRIu64 " x %" PRIu64 " folded into the batch; ",
                    kp_mul_u64(b, match->by.folded), b, match->by.folded);
-    if (b == m->batch)
+    if (b != m->batch && match->element_bytes)
+        kp_buf_fmt(out,
+                   "it has so many bytes with batch %" PRIu64 ", not with %" PRIu64
+                   ": a guess, as only the size is known",
+                   b, m->batch);
+    else if (b == m->batch)
         kp_buf_fmt(out, "batch %" PRIu64 "%s", b, m->given ? ", as set" : "");
     else if (m->given)
         say_other_batch(m, match, out);
