@@ -119,7 +119,7 @@ kp_status kp_keep_make(const kp_graph *graph, const kp_training *training, const
                     .sizes = sizes,
                     .profile = kp_profile_of(training->framework),
                     .flash = kp_profile_of(training->framework)->flash && !training->launch.unfused,
-                    .context_twice = training->cudnn_attention,
+                    .context_twice = training->cudnn_attention && !training->launch.flash,
                     .arena = arena};
     keep.root = KP_NEW(arena, uint32_t, graph->n_tensors);
     keep.skipped = KP_NEW(arena, bool, graph->n_ops);

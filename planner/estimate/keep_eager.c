@@ -108,6 +108,30 @@ static bool keep_extras(kp_keep *keep, uint32_t op, kp_keep_rule rule)
                      kp_mul_u64(bytes, rule.moment));
 }
 
+/* Context parallelism: keys and values are copied together, to go around the ring of ranks
+ * (transformer_engine, context_parallel.py). */
+static bool keep_ring(kp_keep *keep, uint32_t op)
+{
+    const kp_graph_op *o = &keep->graph->ops[op];
+    if (o->op != KP_OP_ATTN_SCORES || !keep->flash || keep->training->launch.cp < 2 || o->n_in < 2)
+        return true;
+    uint64_t bytes = kp_mul_u64(kp_sizes_tensor_elems(keep->sizes, o->in[1]),
+                                2 * kp_dtype_bytes(keep->graph->tensors[o->in[1]].dtype));
+    return add_bytes(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "keys and values for the ring",
+                     keep->graph->tensors[o->in[1]].dtype, bytes);
+}
+
+/* Experts that several ranks divide: the rows gathered from those ranks are held beside their copy
+ * in the order of the experts. Published peaks of Megatron's functional tests have both. */
+static bool keep_gathered(kp_keep *keep, uint32_t op)
+{
+    const kp_graph_op *o = &keep->graph->ops[op];
+    uint32_t y = o->out[0];
+    if (keep->training->launch.etp < 2 || strcmp(o->part, "dispatch")) return true;
+    return add_bytes(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "gathered rows",
+                     keep->graph->tensors[y].dtype, keep->values[y].bytes);
+}
+
 /* A program says itself what it allocates; which inputs its backward pass reads is in the row. */
 static bool keep_program(kp_keep *keep, uint32_t op)
 {
@@ -137,6 +161,7 @@ static bool keep_op(kp_keep *keep, uint32_t op)
     for (uint32_t k = 0; k < o->n_out && rule.out; k++)
         if (!reads(keep, op, o->out[k])) return false;
     if (o->op == KP_OP_RNN && !kp_keep_rnn(keep, op)) return false;
+    if (!keep_ring(keep, op) || !keep_gathered(keep, op)) return false;
     return keep_extras(keep, op, rule);
 }
 

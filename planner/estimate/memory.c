@@ -5,6 +5,8 @@
 
 /* Of what lives through the step: tensors are rounded up to 512 bytes, flat shards to the group. */
 #define STEADY_WASTE .01
+/* Batches of several micro-batches that are still held: up to 16 MiB in published runs. */
+#define MEGATRON_WASTE .02
 
 /* ---- the replay ---- */
 
@@ -13,8 +15,9 @@ typedef struct replay {
     kp_categories now, peak;
     uint64_t total, peak_total, phase[KP_PHASE_COUNT];
     uint32_t peak_event, peak_step;
-    uint64_t loaded, forwarded; /* alive when the pass begins, and when it ends */
-    uint64_t states;            /* weights, gradients and slots before the update */
+    uint64_t loaded, forwarded;                /* alive when the pass begins, and when it ends */
+    uint64_t states;                           /* weights, gradients and slots before the update */
+    uint64_t borders, routed, inputs, updates; /* beside them */
 } replay;
 
 static void run_event(replay *r, uint32_t event, uint32_t step)
@@ -29,6 +32,7 @@ static void run_event(replay *r, uint32_t event, uint32_t step)
     }
     r->now.bytes[b->category] += b->bytes;
     r->total += b->bytes;
+    if (r->tape->steps[step].phase == KP_PHASE_OPTIMIZER) r->updates += b->bytes;
     *phase = kp_max_u64(*phase, r->total);
     if (r->total <= r->peak_total) return;
     r->peak_total = r->total;
@@ -43,9 +47,13 @@ static void mark(replay *r, kp_phase from, kp_phase to)
     if (from == to) return;
     if (from == KP_PHASE_LOAD) r->loaded = r->total;
     if (from == KP_PHASE_FORWARD) r->forwarded = r->total;
-    if (to == KP_PHASE_OPTIMIZER)
-        r->states = r->now.bytes[KP_CAT_WEIGHTS] + r->now.bytes[KP_CAT_GRADIENTS] +
-                    r->now.bytes[KP_CAT_OPTIMIZER];
+    if (to == KP_PHASE_OPTIMIZER) {
+        const uint64_t *now = r->now.bytes;
+        r->states = now[KP_CAT_WEIGHTS] + now[KP_CAT_GRADIENTS] + now[KP_CAT_OPTIMIZER];
+        r->borders = now[KP_CAT_COMMUNICATION];
+        r->routed = now[KP_CAT_TEMPORARY];
+        r->inputs = now[KP_CAT_INPUTS];
+    }
 }
 
 static void run(replay *r)
@@ -154,11 +162,27 @@ static void bounds(const replay *r, const kp_profile *p, const kp_outside *o, kp
     m->reserved.high = m->allocated.high + times(m->allocated.high, p->waste_high);
 }
 
-/* States are arithmetic, but for what the allocator rounds; workspaces are made at first use. */
-static void between(const replay *r, const kp_profile *p, const kp_outside *o, kp_memory *m)
+/* Megatron's stages hold what they received until the next step, and without virtual stages the
+ * last micro-batch too; so do dispatchers of experts with theirs. */
+static uint64_t held(const replay *r, const kp_training *training)
 {
-    uint64_t steady = r->states + o->inside, kept = r->forwarded - r->loaded;
-    m->steady = (kp_bounded){steady, r->states, steady + times(steady, STEADY_WASTE)};
+    const kp_strategy *s = &r->tape->part.strategy;
+    if (training->framework != KP_FW_MEGATRON) return 0;
+    uint64_t bytes = r->borders + r->routed + r->updates;
+    return s->pp > 1 && s->interleave < 2 ? bytes + r->inputs : bytes;
+}
+
+/* States are arithmetic, but for what the allocator rounds; workspaces are made at first use. */
+static void between(const replay *r, const kp_training *training, const kp_profile *p,
+                    const kp_outside *o, kp_memory *m)
+{
+    uint64_t steady = r->states + o->inside + held(r, training), kept = r->forwarded - r->loaded;
+    uint64_t low = r->states, high = steady + times(steady, STEADY_WASTE);
+    if (training->launch.n_blocks) { /* after an update of Megatron's, so workspaces are there */
+        low = steady - times(steady, STEADY_WASTE) - (o->inside - o->inside_low);
+        high += times(steady, MEGATRON_WASTE) + (o->inside_high - o->inside);
+    }
+    m->steady = (kp_bounded){steady, low, high};
     m->kept =
         (kp_bounded){kept, kept - times(kept, p->error_low), kept + times(kept, p->error_high)};
 }
@@ -210,7 +234,7 @@ static kp_status measure(const kp_tape *tape, const kp_training *training, const
     run(&r);
     kp_outside o = kp_outside_of(tape, training, device);
     finish(&r, p, &o, &m);
-    between(&r, p, &o, &m);
+    between(&r, training, p, &o, &m);
     bounds(&r, p, &o, &m);
     uint64_t peak = kp_categories_sum(&m.peak);
     m.low_bytes = kp_min_u64(m.low_bytes, peak);

@@ -224,16 +224,20 @@ unsigned kp_profile_generation(const kp_device *device)
  * It takes 32 MiB on Hopper and 8.1 MiB on other cards, Blackwell among them until versions of
  * 2025 (CublasHandlePool.cpp); deterministic algorithms ask for ":4096:8", 32 MiB on all. Local
  * layers go through cuBLASLt too, with as much again. Transformer Engine has one more of its own
- * (transformer_engine/pytorch/module/base.py). */
+ * (transformer_engine/pytorch/module/base.py), and four for the products of
+ * experts, which run on four streams (get_multi_stream_cublas_workspace). */
 static kp_bounded megatron_space(const kp_launch *l, const kp_device *device)
 {
     unsigned generation = kp_profile_generation(device);
     uint64_t small = 8519680, large = 32 * MIB, own = generation >= 9 ? 32 * MIB : 4 * MIB;
     bool wide = l->deterministic || generation == 9;
     uint64_t each = wide ? large : small, most = generation >= 9 ? large : each;
+    if (!wide) each = (each + most) / 2; /* either */
+    uint64_t least = wide ? large : small;
     uint32_t count = l->local ? 4 : 2;
     if (l->local) own = 0;
-    return (kp_bounded){count * each + own, count * each + own, count * most + own};
+    if (l->grouped_experts) own += 4 * (generation >= 9 ? 32 * MIB : 4 * MIB);
+    return (kp_bounded){count * each + own, count * least + own, count * most + own};
 }
 
 kp_bounded kp_profile_space(const kp_profile *profile, const kp_training *training,

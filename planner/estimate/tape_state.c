@@ -36,8 +36,8 @@ static void slot_state(kp_taping *t, uint32_t weight)
 static void accumulator(kp_taping *t, uint32_t weight)
 {
     kp_dtype dtype;
-    uint64_t bytes = kp_ceil_div(kp_taping_grad_bytes(t, weight, &dtype),
-                                 kp_taping_weight_shards(t, 2, weight));
+    uint64_t bytes =
+        kp_ceil_div(kp_taping_grad_bytes(t, weight, &dtype), kp_taping_weight_shards(t, 2, weight));
     t->weight_grad[weight] =
         kp_taping_weight(t, weight, KP_CAT_GRADIENTS, KP_TEXT_ACCUMULATED, dtype, bytes, 1);
 }
@@ -124,8 +124,24 @@ static void label_state(kp_taping *t, uint32_t tensor)
     if (kp_keep_inside(&t->keep, y->op)) kp_taping_take(t, &b, 1);
 }
 
-/* Megatron's batch has more: labels in 8 bytes, a mask of the loss, positions, and unless the
- * loader leaves it out a mask of attention, a byte a pair of positions. */
+/* Masks of attention: a byte a pair of positions, unless the loader leaves them out. T5 has one of
+ * the encoder, one of the decoder and one between them, as integers of 8 bytes that the ranks of a
+ * group share in one packed tensor (pretrain_t5.py, tensor_parallel/data.py). */
+static uint64_t mask_bytes(const kp_taping *t, uint64_t tokens)
+{
+    const kp_graph *g = t->graph;
+    uint64_t seq = (uint64_t)t->sizes.seq, second = 0;
+    if (g->n_inputs > 1) {
+        const kp_shape *d = &t->sizes.tensors[g->inputs[1]];
+        second = d->rank > 1 ? (uint64_t)d->dim[1] : 0;
+    }
+    if (!second) return t->training->launch.no_mask ? 0 : kp_mul_u64(tokens, seq);
+    uint64_t pairs = seq * seq + seq * second + second * second;
+    return kp_mul_u64(kp_mul_u64(pairs, 16), t->part->strategy.micro_batch);
+}
+
+/* Megatron's batch has more: labels in 8 bytes, a mask of the loss, positions, masks of attention.
+ */
 static void batch_state(kp_taping *t)
 {
     const kp_launch *l = &t->training->launch;
@@ -133,10 +149,11 @@ static void batch_state(kp_taping *t)
                                  t->part->strategy.micro_batch);
     bool ends = t->part->stage == 0 || t->part->stage + 1 == t->part->strategy.pp;
     if (!kp_taping_is_megatron(t) || !t->sizes.seq || !ends) return;
-    kp_taping_new masks = {KP_CAT_INPUTS, KP_NO, KP_NO, "positions and mask of the loss",
-                           NULL, KP_UINT8, kp_mul_u64(tokens, 16)};
-    kp_taping_new mask = {KP_CAT_INPUTS, KP_NO, KP_NO, "mask of attention", NULL, KP_BOOL,
-                          l->no_mask ? 0 : kp_mul_u64(tokens, (uint64_t)t->sizes.seq)};
+    kp_taping_new masks = {
+        KP_CAT_INPUTS,         KP_NO, KP_NO, "positions and mask of the loss", NULL, KP_UINT8,
+        kp_mul_u64(tokens, 16)};
+    kp_taping_new mask = {KP_CAT_INPUTS,        KP_NO, KP_NO, "mask of attention", NULL, KP_BOOL,
+                          mask_bytes(t, tokens)};
     kp_taping_take(t, &masks, 1);
     kp_taping_take(t, &mask, 1);
 }
@@ -159,8 +176,52 @@ static void border_state(kp_taping *t)
             bytes = kp_add_u64(bytes, kp_mul_u64(kp_sizes_tensor_elems(&t->sizes, x),
                                                  2 * kp_dtype_bytes(g->tensors[x].dtype)));
         }
-    kp_taping_new b = {KP_CAT_COMMUNICATION, KP_NO, KP_NO, "received, and its gradient",
-                       NULL, KP_UINT8, bytes};
+    kp_taping_new b = {
+        KP_CAT_COMMUNICATION, KP_NO, KP_NO, "received, and its gradient", NULL, KP_UINT8, bytes};
+    kp_taping_take(t, &b, 1);
+}
+
+/* "--defer-embedding-wgrad-compute": gradients of the logits and what came into the head wait for
+ * the products of the last micro-batch, with one more gradient of the head. */
+static void deferred_state(kp_taping *t, uint32_t output)
+{
+    const kp_graph *g = t->graph;
+    const kp_tensor *y = &g->tensors[output];
+    const kp_graph_op *head = &g->ops[y->op];
+    uint32_t waiting = t->training->launch.deferred;
+    if (waiting > t->part->strategy.micro_batches) waiting = t->part->strategy.micro_batches;
+    if (!waiting || !kp_keep_inside(&t->keep, y->op) || !head->n_in || !head->n_weights) return;
+    uint64_t elems = kp_add_u64(kp_sizes_tensor_elems(&t->sizes, output),
+                                kp_sizes_tensor_elems(&t->sizes, head->in[0]));
+    uint64_t weight = kp_sizes_weight_elems(&t->sizes, head->weights[0]);
+    uint32_t size = kp_dtype_bytes(y->dtype);
+    kp_taping_new b = {KP_CAT_ACTIVATIONS,
+                       y->layer,
+                       KP_NO,
+                       "what waits for the head's gradient",
+                       NULL,
+                       y->dtype,
+                       kp_mul_u64(kp_mul_u64(elems, waiting), size)};
+    kp_taping_new own = {KP_CAT_TEMPORARY,        y->layer, KP_NO,
+                         "gradient of the head",  NULL,     y->dtype,
+                         kp_mul_u64(weight, size)};
+    kp_taping_take(t, &b, 1);
+    kp_taping_take(t, &own, 1);
+}
+
+/* Where every rank of an expert group gets all tokens it holds, a layer, until its next forward
+ * pass: probabilities of all of them, their map and what is gathered of it, some 12 bytes for each
+ * token and expert (megatron/core/transformer/moe/token_dispatcher.py). */
+static void dispatcher_state(kp_taping *t, uint32_t op)
+{
+    const kp_graph_op *o = &t->graph->ops[op];
+    const kp_launch *l = &t->training->launch;
+    if (strcmp(o->part, "router") || !kp_taping_is_megatron(t) || !l->gathers_experts) return;
+    uint64_t elems = kp_mul_u64(kp_sizes_tensor_elems(&t->sizes, o->out[0]), l->ep);
+    if (l->sequence) elems = kp_mul_u64(elems, l->etp);
+    kp_taping_new b = {
+        KP_CAT_TEMPORARY,     o->layer, op, "tokens of the expert group", NULL, KP_FLOAT32,
+        kp_mul_u64(elems, 12)};
     kp_taping_take(t, &b, 1);
 }
 
@@ -239,6 +300,9 @@ void kp_tape_state(kp_taping *t)
         else
             label_state(t, g->outputs[i]);
     }
+    for (uint32_t i = 0; i < g->n_outputs; i++) deferred_state(t, g->outputs[i]);
+    for (uint32_t i = t->part->first_op; i < t->part->end_op; i++)
+        if (kp_part_has(t->part, i)) dispatcher_state(t, i);
     batch_state(t);
     border_state(t);
     bucket_state(t);

@@ -24,8 +24,8 @@ kp_status kp_training_launch(const kp_graph *graph, kp_training *training, kp_er
     if (!megatron && graph->launch) l.unfused = graph->launch->unfused;
     if (l.unknown) return refuse(&l, err);
     l.etp = l.etp ? l.etp : at_least_one(l.tp);
-    uint32_t *const least[] = {&l.tp,     &l.pp,        &l.cp,              &l.ep,
-                               &l.chunks, &l.instances, &l.recompute_blocks};
+    uint32_t *const least[] = {
+        &l.tp, &l.pp, &l.cp, &l.ep, &l.chunks, &l.instances, &l.recompute_blocks};
     for (size_t i = 0; i < KP_LEN(least); i++) *least[i] = at_least_one(*least[i]);
     training->launch = l;
     return KP_OK;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * planner/estimate/training_parts.h — parts of deciding a training's settings. Internal to the room. */
+ * planner/estimate/training_parts.h — parts of deciding a training's settings. Internal to the
+ * room. */
 #ifndef KP_PLANNER_ESTIMATE_TRAINING_PARTS_H
 #define KP_PLANNER_ESTIMATE_TRAINING_PARTS_H
 

@@ -35,6 +35,7 @@ typedef struct kp_hf_names {
     const char *norm1, *attn, *norm2, *mlp, *norm_attn, *norm_mlp; /* the last two: behind them */
     const char *q, *k, *v, *qkv, *o, *q_norm, *k_norm;
     const char *q_down, *q_down_norm, *q_up, *kv_down, *kv_down_norm, *kv_up; /* MLA */
+    const char *kv; /* one product for keys and values */
     const char *head_gate; /* a gate a head on what it read */
     const char *gate, *up, *gate_up, *down; /* gate_up: one product instead of two */
     const char *router, *correction, *experts, *expert_up, *expert_down, *shared, *shared_gate;
@@ -67,6 +68,7 @@ typedef struct kp_hf_mlp {
     /* mixture of experts: E > 0; then I is an expert's and shared_I the shared experts' together */
     int64_t E, top_k, shared_I, latent;
     bool sigmoid, correction, router_bias, expert_bias, shared_gate;
+    bool weighs_inside; /* probabilities multiply what goes into the second product, not its result */
     bool beside; /* Gemma 4: experts beside the MLP of shared_I, each with norms; the router scales */
 } kp_hf_mlp;
 

@@ -72,6 +72,19 @@ static kp_status project_fused(kp_rule *rule, const kp_hf_attn *a, uint32_t x, u
     return rotate(rule, a->rotary, *ret_k, ret_k);
 }
 
+/* One product for keys and values: K groups, each of a key and a value. */
+static kp_status project_pairs(kp_rule *rule, const kp_hf_attn *a, uint32_t x, uint32_t *ret_k,
+                               uint32_t *ret_v)
+{
+    uint32_t y;
+    KP_TRY(kp_hf_linear(rule, a->names->kv, x, a->K * (a->dk + a->dv), flags_of(a, a->k_bias), &y));
+    KP_TRY(kp_hf_heads(rule, y, a->K, a->dk + a->dv, &y));
+    kp_shape all = kp_rule_shape(rule, y);
+    all.rank--;
+    KP_TRY(kp_hf_view(rule, "key", y, kp_hf_tail(all, 2, (int64_t[]){a->K, a->dk}), ret_k));
+    return kp_hf_view(rule, "value", y, kp_hf_tail(all, 2, (int64_t[]){a->K, a->dv}), ret_v);
+}
+
 /* T5: a table of (buckets, H), looked up for each pair of positions. */
 static kp_status relative_bias(kp_rule *rule, const kp_hf_attn *a, kp_shape scores, uint32_t *ret)
 {
@@ -186,9 +199,11 @@ kp_status kp_lower_hf_attention(kp_rule *rule)
     } else {
         if (a->out_gate) KP_TRY(project_gated(rule, a, x, &q, &gate));
         else KP_TRY(project(rule, a, n->q, n->q_norm, x, a->H, a->dk, a->q_bias, a->rotary, &q));
-        KP_TRY(project(rule, a, n->k, n->k_norm, from, a->K, a->dk, a->k_bias, a->rotary, &k));
-        v = k;
-        if (!a->shares_kv)
+        if (n->kv) KP_TRY(project_pairs(rule, a, from, &k, &v));
+        else
+            KP_TRY(project(rule, a, n->k, n->k_norm, from, a->K, a->dk, a->k_bias, a->rotary, &k));
+        if (!n->kv) v = k;
+        if (!n->kv && !a->shares_kv)
             KP_TRY(project(rule, a, n->v, NULL, from, a->K, a->dv, a->v_bias, false, &v));
     }
     KP_TRY(block_indexer(rule, a));

@@ -118,6 +118,25 @@ static kp_status route(kp_rule *rule, const kp_hf_mlp *m, uint32_t x, uint32_t *
     return kp_rule_unary(rule, KP_OP_REDUCE, "top_k", y, chosen, ret);
 }
 
+/* What comes out of the first product through the activation, times p if it is weighed here. Gate
+ * and weight are one kernel (weighted_bias_swiglu of Megatron). */
+static kp_status expert_act(kp_rule *rule, const kp_hf_mlp *m, uint32_t y, uint32_t p, uint32_t *ret)
+{
+    kp_shape shape = kp_rule_shape(rule, y);
+    uint32_t in[3] = {y, y, p};
+    if (!m->weighs_inside)
+        return m->gated ? gate_halves(rule, m->act, y, ret) : kp_rule_act(rule, m->act, y, ret);
+    if (m->gated) {
+        shape.dim[shape.rank - 1] /= 2;
+        KP_TRY(kp_hf_view(rule, "gate", y, shape, &in[0]));
+        KP_TRY(kp_hf_view(rule, "up", y, shape, &in[1]));
+    }
+    KP_TRY(kp_rule_act(rule, m->act, in[0], &in[0]));
+    if (!m->gated) in[1] = p;
+    kp_new_op op = {.op = KP_OP_MUL, .part = "weighted", .in = in, .n_in = m->gated ? 3 : 2, .out = shape};
+    return kp_rule_op(rule, &op, ret);
+}
+
 /* Tokens x (B, T, width) to their experts, through them, and back, weighted by p (B, T, k, 1). */
 static kp_status run_experts(kp_rule *rule, const kp_hf_mlp *m, uint32_t x, uint32_t p,
                              uint32_t *ret)
@@ -128,10 +147,10 @@ static kp_status run_experts(kp_rule *rule, const kp_hf_mlp *m, uint32_t x, uint
     KP_TRY(kp_rule_unary(rule, KP_OP_UPSAMPLE, "dispatch", x,
                          kp_hf_tail(shape, 2, (int64_t[]){m->top_k, width}), &y));
     KP_TRY(expert_product(rule, m, m->names->expert_up, y, m->gated ? 2 * m->I : m->I, &y));
-    if (m->gated) KP_TRY(gate_halves(rule, m->act, y, &y));
-    else KP_TRY(kp_rule_act(rule, m->act, y, &y));
+    KP_TRY(expert_act(rule, m, y, p, &y));
     KP_TRY(expert_product(rule, m, m->names->expert_down, y, width, &y));
-    KP_TRY(kp_hf_binary(rule, KP_OP_MUL, "weighted", y, p, kp_rule_shape(rule, y), &y));
+    if (!m->weighs_inside)
+        KP_TRY(kp_hf_binary(rule, KP_OP_MUL, "weighted", y, p, kp_rule_shape(rule, y), &y));
     return kp_rule_unary(rule, KP_OP_REDUCE, "combine", y, shape, ret);
 }
 

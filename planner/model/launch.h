@@ -24,6 +24,7 @@ typedef struct kp_launch {
     uint32_t n_stages;          /* entries of blocks: pp x chunks */
     kp_recompute recompute;
     uint32_t recompute_blocks;  /* that are recomputed together */
+    bool first_blocks;          /* only so many first blocks of a stage are, one by one */
     uint32_t deferred;          /* micro-batches whose head gradients wait; UINT32_MAX: all */
     const char *optimizer;      /* CONTRACT's name */
     const char *unknown;        /* an argument whose memory no rule here knows; NULL: none */
@@ -33,9 +34,12 @@ typedef struct kp_launch {
     bool deterministic;
     bool local;                 /* Megatron's own kernels instead of Transformer Engine's */
     bool unfused;               /* attention writes its scores */
+    bool flash;                 /* attention is flash's, whatever the card */
     bool fused_loss;            /* cross entropy in one kernel */
     bool fused_grads;           /* weight gradients are added by the product that makes them */
     bool half_grads;            /* gradients are summed in the weights' type */
+    bool gathers_experts;       /* every rank of an expert group gets the tokens of all */
+    bool grouped_experts;       /* products of all experts in one call */
     bool no_mask;               /* the loader makes no attention mask */
 } kp_launch;
 

@@ -19,6 +19,14 @@ static const kp_hf_names names = {
     .q_down = "linear_q_down_proj", .q_down_norm = "q_layernorm", .q_up = "linear_q_up_proj",
     .kv_down = "linear_kv_down_proj", .kv_down_norm = "kv_layernorm", .kv_up = "linear_kv_up_proj",
 };
+static const kp_hf_names encoder_names = {
+    .embed = "embedding.word_embeddings", .positions = "embedding.position_embeddings",
+    .types = "embedding.tokentype_embeddings", .block = "encoder.layers",
+    .final_norm = "encoder.final_layernorm", .head = "output_layer", .norm1 = "input_layernorm",
+    .attn = "self_attention", .qkv = "linear_qkv", .o = "linear_proj", .q_norm = "q_layernorm",
+    .k_norm = "k_layernorm", .norm2 = "pre_mlp_layernorm", .mlp = "mlp", .gate_up = "linear_fc1",
+    .up = "linear_fc1", .down = "linear_fc2",
+};
 static const kp_hf_family family = {.model_type = "gpt", .kind = KP_HF_DECODER, .names = &names,
                                     .block_class = "TransformerLayer", .act = "gelu"};
 
@@ -34,10 +42,11 @@ bool kp_megatron_is(const json_t *json)
     kp_hf_keys keys = {.json = json, .err = &err, .loose = true};
     if (json_object_get(json, "model_type") || json_object_get(json, "architectures")) return false;
     if (json_object_get(json, "num-layers") || json_object_get(json, "hidden-size") ||
+        json_object_get(json, "encoder-num-layers") ||
         json_object_get(json, "--num-layers"))
         return true;
     for (size_t i = 0; i < KP_LEN(own); i++)
-        if (kp_hf_find(&keys, own[i]) && kp_hf_find(&keys, "num_layers|hidden_size")) return true;
+        if (kp_hf_find(&keys, own[i]) && kp_hf_find(&keys, "num_layers|hidden_size|encoder_num_layers")) return true;
     return false;
 }
 
@@ -48,8 +57,6 @@ static kp_status refuse_others(const kp_hf_keys *keys)
         const char *names, *what;
     } others[] = {
         {"hybrid_layer_pattern|hybrid_override_pattern|is_hybrid_model", "layers with a state (Mamba)"},
-        {"encoder_num_layers|decoder_num_layers", "an encoder and a decoder"},
-        {"bert_no_binary_head|bert_binary_head", "BERT"},
         {"img_h|img_w|vision_backbone_type", "a vision model"},
         {"mtp_num_layers", "layers that predict further tokens"},
         {"heterogeneous_layers_config_path|heterogeneous_layers_config_encoded_json",
@@ -59,7 +66,7 @@ static kp_status refuse_others(const kp_hf_keys *keys)
         const json_t *json = kp_hf_find(keys, others[i].names);
         if (!json || json_is_false(json) || (json_is_integer(json) && !json_integer_value(json)))
             continue;
-        kp_fail(keys->err, KP_UNSUPPORTED, "'%.*s' makes %s of it, only GPT models are known",
+        kp_fail(keys->err, KP_UNSUPPORTED, "'%.*s' makes %s of it, only GPT, BERT and T5 are known",
                 (int)strcspn(others[i].names, "|"), others[i].names, others[i].what);
         kp_hint(keys->err, "a Hugging Face config.json of the model may be readable");
         return KP_UNSUPPORTED;
@@ -85,12 +92,14 @@ static int64_t tokenizer_size(const char *type)
 /* Rows of the table: the words rounded up to a multiple that tensor parallelism divides. */
 static kp_status read_vocabulary(const kp_hf_keys *keys, kp_hf_arch *ret)
 {
-    int64_t multiple, tp, padded;
+    int64_t multiple, tp, padded, extra;
     KP_TRY(kp_hf_int(keys, "padded_vocab_size", 1, 0, &padded));
     int64_t known = tokenizer_size(kp_hf_text(keys, "tokenizer_type"));
     KP_TRY(kp_hf_int(keys, "vocab_size", 1, known, &ret->V));
     KP_TRY(kp_hf_int(keys, "make_vocab_size_divisible_by", 1, 128, &multiple));
     KP_TRY(kp_hf_int(keys, "tensor_model_parallel_size", 1, 1, &tp));
+    KP_TRY(kp_hf_int(keys, "vocab_extra_ids", 0, 0, &extra));
+    ret->V = ret->V > 0 ? ret->V + extra : 0;
     ret->rows = padded;
     if (padded) return KP_OK;
     if (!ret->V) {
@@ -208,6 +217,7 @@ static kp_status read_experts(const kp_hf_keys *keys, bool bias, kp_hf_arch *ret
     const char *score = kp_hf_text(keys, "moe_router_score_function");
     m->sigmoid = score && !strcmp(score, "sigmoid");
     m->expert_bias = bias;
+    m->weighs_inside = true;
     if (m->top_k <= m->E) return KP_OK;
     return kp_fail(keys->err, KP_INPUT, "'moe_router_topk' is %lld of %lld experts",
                    (long long)m->top_k, (long long)m->E);
@@ -302,6 +312,27 @@ static kp_status make_blocks(kp_reader *reader, const kp_hf_keys *keys, const kp
 
 /* ---- all of it ---- */
 
+typedef enum kind { GPT, BERT, T5 } kind;
+
+/* The scripts that train them read the same arguments; what only one of them reads tells. */
+static kp_status read_kind(const kp_hf_keys *keys, kind *ret)
+{
+    static const char *const kinds[] = {[GPT] = "gpt", [BERT] = "bert", [T5] = "t5"};
+    const char *name = kp_hf_text(keys, "model_name"), *words = kp_hf_text(keys, "tokenizer_type");
+    *ret = GPT;
+    if (kp_hf_find(keys, "encoder_num_layers|decoder_num_layers")) *ret = T5;
+    else if (kp_hf_find(keys, "bert_no_binary_head") || (words && !strncmp(words, "Bert", 4)))
+        *ret = BERT;
+    if (!name) return KP_OK;
+    for (size_t i = 0; i < KP_LEN(kinds); i++) {
+        *ret = (kind)i;
+        if (!strcmp(kinds[i], name)) return KP_OK;
+    }
+    kp_fail(keys->err, KP_UNSUPPORTED, "'model_name' '%.40s' is no model of Megatron's", name);
+    kp_hint(keys->err, "known are gpt, bert and t5");
+    return KP_UNSUPPORTED;
+}
+
 static kp_status read_policy(const kp_reader *reader, const kp_hf_keys *keys, kp_policy *ret)
 {
     bool bf16, fp16;
@@ -317,7 +348,7 @@ static kp_status read_sizes(const kp_hf_keys *keys, kp_hf_arch *ret)
     const char *norm = kp_hf_text(keys, "normalization");
     bool untied;
     KP_TRY(kp_hf_need(keys, "hidden_size", &ret->h));
-    KP_TRY(kp_hf_need(keys, "num_layers", &ret->L));
+    KP_TRY(kp_hf_need(keys, "num_layers|encoder_num_layers", &ret->L));
     if (ret->L > KP_HF_LAYERS_MAX)
         return kp_fail(keys->err, KP_INPUT, "'num_layers' is %lld, more than %d", (long long)ret->L,
                        KP_HF_LAYERS_MAX);
@@ -337,10 +368,14 @@ kp_status kp_megatron_read(kp_reader *reader, json_t *json, kp_spec *ret)
     kp_hf_mlp moe;
     int64_t seq;
     bool no_bias;
+    kind which;
     KP_TRY(refuse_others(&keys));
+    KP_TRY(read_kind(&keys, &which));
+    if (which != GPT) arch.names = &encoder_names;
+    if (which == BERT) arch.types = 2;
     KP_TRY(read_policy(reader, &keys, &arch.policy));
     KP_TRY(read_sizes(&keys, &arch));
-    KP_TRY(kp_hf_int(&keys, "seq_length", 1, KP_DIM_OPEN, &seq));
+    KP_TRY(kp_hf_int(&keys, "seq_length|encoder_seq_length", 1, KP_DIM_OPEN, &seq));
     KP_TRY(read_positions(&keys, seq, &arch));
     KP_TRY(kp_hf_bool(&keys, "disable_bias_linear", false, &no_bias));
     KP_TRY(read_attention(&keys, !no_bias, &arch));
@@ -349,10 +384,14 @@ kp_status kp_megatron_read(kp_reader *reader, json_t *json, kp_spec *ret)
     KP_TRY(make_blocks(reader, &keys, &moe, &arch));
     KP_TRY(kp_megatron_oplan(reader, &keys, &ret->oplan));
     if (ret->oplan) arch.tied = false; /* its first and last operation have a table each */
-    KP_TRY(kp_megatron_launch(reader, &keys, arch.L, &ret->launch));
+    int64_t blocks = arch.L, more = 0;
+    if (which == T5) KP_TRY(kp_megatron_decoder_blocks(&keys, arch.L, &more));
+    KP_TRY(kp_megatron_launch(reader, &keys, blocks + more, &ret->launch));
     ret->format = KP_FORMAT_MEGATRON;
     ret->compile = (kp_compile){.learning_rate = (double)NAN,
                                 .loss = "sparse_categorical_crossentropy",
                                 .optimizer = ret->launch->optimizer};
-    return kp_hf_decoder(reader, &arch, seq, ret);
+    return which == BERT ? kp_megatron_bert(reader, &keys, &arch, seq, ret)
+           : which == T5 ? kp_megatron_t5(reader, &keys, &arch, seq, ret)
+                         : kp_hf_decoder(reader, &arch, seq, ret);
 }

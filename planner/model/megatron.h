@@ -12,4 +12,12 @@
 kp_status kp_megatron_launch(kp_reader *reader, const kp_hf_keys *keys, int64_t n_layers,
                              const kp_launch **ret);
 
+/* BERT and T5 of these arguments, whose sizes are in `arch` (T5: the encoder's). */
+kp_status kp_megatron_bert(kp_reader *reader, const kp_hf_keys *keys, const kp_hf_arch *arch,
+                           int64_t seq, kp_spec *ret);
+kp_status kp_megatron_t5(kp_reader *reader, const kp_hf_keys *keys, const kp_hf_arch *arch,
+                         int64_t seq, kp_spec *ret);
+/* T5's blocks of the decoder; as many as the encoder's if not said. */
+kp_status kp_megatron_decoder_blocks(const kp_hf_keys *keys, int64_t otherwise, int64_t *ret);
+
 #endif

@@ -57,6 +57,7 @@ static kp_status read_switches(launching *l)
         {"cross_entropy_loss_fusion", &o->fused_loss},
         {"no_gradient_accumulation_fusion", &apart},
         {"no_create_attention_mask_in_dataloader", &o->no_mask},
+        {"moe_grouped_gemm", &o->grouped_experts},
         {"fp16", &fp16},
         {"accumulate_allreduce_grads_in_fp32", &sums_wide},
         {"grad_reduce_in_bf16", &half},
@@ -83,6 +84,9 @@ static kp_status read_kernels(launching *l)
     KP_TRY(kp_hf_bool(l->keys, "use_flash_attn", false, &flash));
     o->local = is(kp_hf_text(l->keys, "transformer_impl"), "local") ||
                is(kp_hf_text(l->keys, "spec"), "local");
+    const char *dispatcher = kp_hf_text(l->keys, "moe_token_dispatcher_type");
+    o->gathers_experts = !dispatcher || is(dispatcher, "allgather");
+    o->flash = flash || is(attention, "flash");
     o->unfused = is(attention, "unfused") || is(attention, "local") || (o->local && !flash);
     return KP_OK;
 }
@@ -93,6 +97,7 @@ static kp_status read_recompute(launching *l)
     const char *what = kp_hf_text(l->keys, "recompute_granularity");
     bool scores;
     KP_TRY(kp_hf_bool(l->keys, "recompute_activations", false, &scores));
+    o->first_blocks = is(kp_hf_text(l->keys, "recompute_method"), "block");
     o->recompute = is(what, "full")                  ? KP_RECOMPUTE_FULL
                    : is(what, "selective") || scores ? KP_RECOMPUTE_SELECTIVE
                                                      : KP_RECOMPUTE_AUTO;
@@ -105,11 +110,12 @@ static kp_status read_optimizer(launching *l)
 {
     static const struct {
         const char *name, *ours;
-    } known[] = {{"adam", "adam"}, {"sgd", "sgd_momentum"}, {"muon", "muon"}, {"dist_muon", "muon"}};
+    } known[] = {{"adam", "adam"}, {"sgd", "sgd_momentum"}, {"muon", "muon"}};
     const char *name = kp_hf_text(l->keys, "optimizer");
     for (size_t i = 0; name && i < KP_LEN(known); i++)
         if (!strcmp(known[i].name, name)) l->out->optimizer = known[i].ours;
-    if (is(name, "dist_muon")) l->out->shards_optimizer = true;
+    if (is(name, "dist_muon") || (is(name, "muon") && l->out->shards_optimizer))
+        l->out->unknown = "optimizer muon, layer by layer";
     return KP_OK;
 }
 
@@ -254,6 +260,8 @@ static void find_unknown(launching *l)
     static const char *const names[] = {"fp8_format", "fp4_format", "perform_rl_step",
                                         "fine_grained_activation_offloading", "cpu_offloading",
                                         "optimizer_cpu_offload", "cuda_graph_impl"};
+    if (l->out->shards_all && kp_hf_find(l->keys, "num_experts"))
+        l->out->unknown = "use_megatron_fsdp";
     for (size_t i = 0; i < KP_LEN(names) && !l->out->unknown; i++) {
         const json_t *json = kp_hf_find(l->keys, names[i]);
         if (json && !json_is_false(json)) l->out->unknown = names[i];

@@ -25,6 +25,24 @@ static kp_status check_schedule(const kp_training *training, const kp_options *o
     return training->launch.n_blocks ? KP_OK : kp_space_check_schedule(o, err);
 }
 
+/* Replicas that experts spread over as many ranks need at least. */
+static uint32_t least_dp(const kp_launch *l)
+{
+    uint64_t experts = (uint64_t)l->ep * l->etp, rest = (uint64_t)l->tp * l->cp;
+    return l->ep > 1 && experts > rest ? (uint32_t)kp_ceil_div(experts, rest) : 1;
+}
+
+static kp_status check_experts(const kp_launch *l, const kp_strategy *s, kp_err *err)
+{
+    uint64_t ranks = (uint64_t)s->dp * s->tp * l->cp, experts = (uint64_t)l->ep * l->etp;
+    if (l->ep < 2 || ranks % experts == 0) return KP_OK;
+    kp_fail(err, KP_USAGE, "experts on %u x %u ranks do not divide the %llu ranks of a stage",
+            l->ep, l->etp, (unsigned long long)ranks);
+    kp_hint(err, "'expert_model_parallel_size' x 'expert_tensor_parallel_size' must divide "
+                 "--dp x --tp x 'context_parallel_size'");
+    return KP_USAGE;
+}
+
 kp_status kp_look_strategy(const kp_graph *graph, const kp_training *training, const kp_options *o,
                            kp_strategy *ret, bool *ret_divided, kp_err *err)
 {
@@ -35,7 +53,7 @@ kp_status kp_look_strategy(const kp_graph *graph, const kp_training *training, c
     /* Any strategy can be looked at; a target that is named must be able to run it. */
     if (o->target) KP_TRY(kp_space_check_target(o->target, o, err));
     kp_strategy s = kp_part_whole(graph, training).strategy;
-    s.dp = given(o->dp, 1);
+    s.dp = given(o->dp, least_dp(l));
     s.tp = given(o->tp, l->tp);
     s.pp = given(o->pp, l->pp);
     s.zero = zero ? o->zero : l->shards_all ? 3 : l->shards_optimizer;
@@ -58,6 +76,7 @@ kp_status kp_look_strategy(const kp_graph *graph, const kp_training *training, c
         return kp_fail(err, KP_USAGE, "%llu samples a rank do not divide into --micro-batch %u",
                        (unsigned long long)samples, s.micro_batch);
     s.micro_batches = (uint32_t)(samples / s.micro_batch);
+    KP_TRY(check_experts(l, &s, err));
     *ret_divided = degrees || zero || micro || o->recompute || o->schedule;
     *ret = s;
     return KP_OK;
@@ -76,8 +95,8 @@ kp_status kp_look_at(const kp_explaining *e, struct json_t *json, const kp_graph
     kp_options device = *options;
     device.preallocate &= look.training.framework == KP_FW_KERAS_JAX; /* only JAX does so */
     KP_TRY(kp_device_resolve(e->request->gpus, &device, e->arena, &look.device, err));
-    look.training.cudnn_attention = look.training.framework == KP_FW_MEGATRON &&
-                                    kp_profile_generation(&look.device) >= 10;
+    look.training.cudnn_attention =
+        look.training.framework == KP_FW_MEGATRON && kp_profile_generation(&look.device) >= 10;
     look.training.multiprocessors = look.device.kind->sm_count;
     KP_TRY(
         kp_look_strategy(look.graph, &look.training, options, &look.strategy, &look.divided, err));

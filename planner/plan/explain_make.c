@@ -16,6 +16,26 @@ static kp_status assume(kp_explaining *e, const char *name, const char *value, c
     return KP_OK;
 }
 
+/* What a run under Megatron does beside its strategy. */
+static kp_status assume_launch(kp_explaining *e)
+{
+    const kp_launch *l = &e->look.training.launch;
+    const kp_strategy *s = &e->look.strategy;
+    if (e->look.training.framework != KP_FW_MEGATRON) return KP_OK;
+    const char *from = e->look.graph->launch ? "the file's arguments" : "Megatron's defaults";
+    KP_TRY(assume(e, "kernels",
+                  kp_arena_fmt(e->arena, "%s, attention %s, loss %s",
+                               l->local ? "Megatron's own" : "Transformer Engine's",
+                               l->unfused ? "writes its scores" : "fused",
+                               l->fused_loss ? "fused" : "not fused"),
+                  from));
+    if (l->cp * l->ep * s->interleave < 2 && !l->sequence) return KP_OK;
+    return assume(e, "parallel",
+                  kp_arena_fmt(e->arena, "context %u, experts %u, sequence %s, %u stages a rank",
+                               l->cp, l->ep, l->sequence ? "divided" : "whole", s->interleave),
+                  from);
+}
+
 static kp_status fill_assumptions(kp_explaining *e)
 {
     const kp_training *t = &e->look.training;
@@ -42,13 +62,16 @@ static kp_status fill_assumptions(kp_explaining *e)
         KP_TRY(assume(e, "batch a GPU",
                       kp_arena_fmt(e->arena, "%" PRIu64, e->look.training.batch / s->dp),
                       "--batch is the global batch, over --dp ranks (KP014)"));
+    KP_TRY(assume_launch(e));
     if (!e->look.divided) return KP_OK;
+    bool said = e->look.graph->launch && t->framework == KP_FW_MEGATRON;
     return assume(e, "strategy",
                   kp_arena_fmt(e->arena,
                                "dp=%u tp=%u pp=%u zero=%u, %u x %u samples, stage %u of %u", s->dp,
                                s->tp, s->pp, s->zero, s->micro_batches, s->micro_batch,
                                e->look.part.stage + 1, s->pp),
                   e->look.listed ? "the file's plan; the rank that needs most"
+                  : said         ? "plan options, then the file; the rank that needs most"
                                  : "plan options; the rank that needs most");
 }
 

@@ -116,6 +116,31 @@ static kp_status block_borders(const kp_look *look, uint32_t n, kp_arena *arena,
     return KP_OK;
 }
 
+/* Full recomputation keeps what comes into each group of blocks, or of the first blocks of each
+ * stage; the embedding and the head are not in it (transformer_block.py, _checkpointed_forward). */
+static kp_status block_segments(const kp_look *look, const uint32_t *borders, uint32_t n,
+                                kp_arena *arena, const uint32_t **ret, kp_err *err)
+{
+    const kp_launch *l = &look->training.launch;
+    const uint32_t *first = NULL;
+    uint32_t *segment = KP_NEW(arena, uint32_t, look->graph->n_ops), stage = 0, from = 0;
+    if (!segment) return kp_nomem(err);
+    KP_TRY(find_blocks(look->graph, l->n_blocks, arena, &first, err));
+    for (uint32_t b = 0; b < l->n_blocks; b++) {
+        while (stage + 1 < n && first[b] >= borders[stage + 1]) {
+            stage++;
+            from = b;
+        }
+        uint32_t group = (b - from) / l->recompute_blocks, end = b + 1;
+        if (l->first_blocks && group > 0) continue;
+        if (!l->first_blocks) end = from + (group + 1) * l->recompute_blocks;
+        while (end > b + 1 && (end > l->n_blocks || first[end] > borders[stage + 1])) end--;
+        for (uint32_t i = first[b]; i < first[b + 1]; i++) segment[i] = first[end];
+    }
+    *ret = segment;
+    return KP_OK;
+}
+
 /* Micro-batches in flight of each chunk of a rank when its backward passes begin. Ranks take
  * `group` micro-batches through one chunk after the other; the warm-up ends after twice the stages
  * behind and all groups but the last chunk's. */
@@ -253,20 +278,30 @@ static kp_status choose_cuts(const kp_look *look, const kp_look *first, kp_arena
 }
 
 /* All stages, their sums only. */
-static kp_status run_stages(kp_look *look, kp_part part, kp_arena *arena, kp_err *err)
+static kp_status run_stages(kp_look *look, kp_part part, const uint32_t *borders, kp_arena *arena,
+                            kp_err *err)
 {
-    const kp_strategy *s = &look->strategy;
-    uint32_t n = s->pp * s->interleave;
-    uint32_t *borders = KP_NEW(arena, uint32_t, n + 1ul);
-    if (!borders) return kp_nomem(err);
-    if (look->training.launch.n_blocks)
-        KP_TRY(block_borders(look, n, arena, borders, err));
-    else
-        KP_TRY(least_borders(look, part.cuts, arena, borders, err));
-    for (uint32_t i = 0; i < s->pp; i++) {
+    for (uint32_t i = 0; i < look->strategy.pp; i++) {
         KP_TRY(part_of(look, borders, i, arena, &part, err));
         KP_TRY(run_sums(look, &part, arena, err));
     }
+    return KP_OK;
+}
+
+/* Where stages begin, and what of them is recomputed. */
+static kp_status place_stages(const kp_look *look, kp_part *part, kp_arena *arena,
+                              const uint32_t **ret, kp_err *err)
+{
+    const kp_strategy *s = &look->strategy;
+    bool blocks = look->training.launch.n_blocks;
+    uint32_t n = s->pp * s->interleave, *borders = KP_NEW(arena, uint32_t, n + 1ul);
+    if (!borders) return kp_nomem(err);
+    borders[1] = look->graph->n_ops;
+    if (n > 1 && blocks) KP_TRY(block_borders(look, n, arena, borders, err));
+    if (n > 1 && !blocks) KP_TRY(least_borders(look, part->cuts, arena, borders, err));
+    if (blocks && s->recompute == KP_RECOMPUTE_FULL)
+        KP_TRY(block_segments(look, borders, n, arena, &part->segment, err));
+    *ret = borders;
     return KP_OK;
 }
 
@@ -274,6 +309,7 @@ kp_status kp_look_worst(kp_look *look, const kp_look *first, kp_arena *arena, kp
 {
     const kp_strategy *s = &look->strategy;
     kp_part part = {.strategy = *s, .end_op = look->graph->n_ops, .in_flight = 1};
+    const uint32_t *borders = NULL;
     look->tape = (kp_tape){0};
     look->stages = KP_NEW(arena, kp_explain_stage, s->pp);
     kp_sizes *sizes = KP_NEW(arena, kp_sizes, 1);
@@ -282,7 +318,8 @@ kp_status kp_look_worst(kp_look *look, const kp_look *first, kp_arena *arena, kp
     KP_TRY(choose_cuts(look, first, arena, &part.cuts, err));
     KP_TRY(kp_sizes_make(look->graph, &look->training, &part, arena, sizes, err));
     part.sizes = sizes;
+    KP_TRY(place_stages(look, &part, arena, &borders, err));
     if (s->pp < 2) return kp_look_part(look, &part, arena, err);
-    KP_TRY(run_stages(look, part, arena, err));
+    KP_TRY(run_stages(look, part, borders, arena, err));
     return look->brief ? KP_OK : run_whole(look, &look->part, arena, err);
 }

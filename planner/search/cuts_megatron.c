@@ -2,17 +2,23 @@
  *
  * planner/search/cuts_megatron.c — the cuts that Megatron itself makes.
  *
- * Its layers leave no choice: the first product of attention and of an MLP is divided by column, the
- * second by row, tables of words and the head by the vocabulary, whatever that costs. Routers, the
- * projections down to a latent space and gates stay whole. Source: megatron/core/tensor_parallel. */
+ * Its layers leave no choice: the first product of attention and of an MLP is divided by column,
+ * the second by row, tables of words and the head by the vocabulary, whatever that costs. Routers,
+ * the projections down to a latent space and gates stay whole. Source:
+ * megatron/core/tensor_parallel. */
 #include "planner/search/cuts_megatron.h"
 #include "planner/search/layout.h"
 
 /* Products whose weights each rank has all of. */
 static bool stays_whole(const char *part)
 {
-    static const char *const names[] = {"router", "linear_q_down_proj", "linear_kv_down_proj",
-                                        "shared_experts.gate", "pooler", "binary_head"};
+    static const char *const names[] = {"router",
+                                        "linear_q_down_proj",
+                                        "linear_kv_down_proj",
+                                        "shared_experts.gate",
+                                        "lm_head.dense",
+                                        "pooler",
+                                        "binary_head"};
     for (size_t i = 0; i < KP_LEN(names); i++)
         if (!strcmp(part, names[i])) return true;
     return false;
@@ -85,8 +91,8 @@ kp_status kp_cuts_megatron(const kp_graph *graph, uint32_t tp, kp_arena *arena, 
         for (uint32_t k = 0; k < op->n_out && row; k++)
             c.divided[op->out[k]] = row->y == KP_LAYOUT_CHANNEL;
         for (uint32_t k = 0; k < op->n_weights && row && row->weight_axis != KP_AXIS_WHOLE; k++)
-            *ret_divided = kp_add_u64(*ret_divided,
-                                      kp_shape_elems(graph->weights[op->weights[k]].shape, 1));
+            *ret_divided =
+                kp_add_u64(*ret_divided, kp_shape_elems(graph->weights[op->weights[k]].shape, 1));
     }
     return KP_OK;
 }

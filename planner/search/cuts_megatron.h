@@ -6,7 +6,8 @@
 
 #include "planner/estimate/tape.h"
 
-/* Fills cuts[n_ops] of a model of Megatron's arguments; *ret_divided as kp_cuts_choose's. KP_NOMEM. */
+/* Fills cuts[n_ops] of a model of Megatron's arguments; *ret_divided as kp_cuts_choose's. KP_NOMEM.
+ */
 kp_status kp_cuts_megatron(const kp_graph *graph, uint32_t tp, kp_arena *arena, uint8_t *cuts,
                            uint64_t *ret_divided, kp_err *err);
 

@@ -203,7 +203,7 @@ static const struct {
     {"{'num-layers':2,'hidden-size':64,'num-attention-heads':4,'vocab-size':100}", KP_INPUT, "'max_position_embeddings' is missing", ""},
     {"{'num-layers':2,'hidden-size':64,'num-attention-heads':4,'vocab-size':100,'seq-length':8,'num-experts':4,'moe-layer-freq':'([0]*3+[1]*9)'}", KP_INPUT, "is no list of 2 layers", ""},
     {"{'num-layers':2,'hidden-size':64,'num-attention-heads':4,'vocab-size':100,'seq-length':8,'num-experts':4,'moe-layer-freq':'[0]*9999999'}", KP_INPUT, "is no list of 2 layers", ""},
-    {"{'num-layers':2,'hidden-size':64,'hybrid-layer-pattern':'M-'}", KP_UNSUPPORTED, "only GPT models are known", "config.json"},
+    {"{'num-layers':2,'hidden-size':64,'hybrid-layer-pattern':'M-'}", KP_UNSUPPORTED, "only GPT, BERT and T5 are known", "config.json"},
 };
 /* clang-format on */
 
