@@ -27,7 +27,7 @@ void kp_try_dtype(kp_remedying *r)
     kp_change c = kp_change_of(r, "KP011", KP_KNOB_DTYPE, KP_DISTURB_FLAG);
     c.set.dtype_policy = bf16 ? "mixed_bfloat16" : "mixed_float16";
     c.text = bf16 ? "--dtype-policy mixed_bfloat16" : "--dtype-policy mixed_float16";
-    c.message = "activations take 2 bytes instead of 4; weights, gradients' sums and slots stay "
+    c.message = "activations take 2 bytes instead of 4; weights, gradients and slots stay "
                 "float32: nothing is saved there";
     c.code = kp_code_filled(e, KP_CODE_DTYPE,
                             (const char *const[]){c.set.dtype_policy, "", "", "",
