@@ -201,6 +201,7 @@ kp_status kp_tape_run(const kp_graph *graph, const kp_training *training, const 
                    .arena = arena,
                    .err = err,
                    .late = late,
+                   .whole = KP_NO,
                    .profile = kp_profile_of(training->framework)};
     KP_TRY(set_up(&t));
     kp_tape_state(&t);

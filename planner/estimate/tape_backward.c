@@ -336,7 +336,12 @@ static void begin_output(kp_taping *t, uint32_t output, uint32_t root)
                           xla ? kp_mul_u64(kp_sizes_tensor_elems(&t->sizes, root) / last, 4) : 0};
     kp_taping_step(t, KP_PHASE_BACKWARD, g->tensors[root].op);
     uint32_t row = kp_taping_take(t, &rows, 1);
-    if (wanted(t, root) && !kp_tape_given(t, output, root))
+    bool over = t->training->loss == KP_LOSS_FUSED && !xla && t->stored[root] != KP_NO;
+    if (over && wanted(t, root)) {
+        kp_taping_hold(t, t->stored[root], 1);
+        kp_tape_flow_to(t, root, t->stored[root]);
+    }
+    if (!over && wanted(t, root) && !kp_tape_given(t, output, root))
         kp_tape_flow_to(
             t, root,
             fused ? KP_NO
@@ -373,7 +378,7 @@ static void loss(kp_taping *t)
     const kp_graph *g = t->graph;
     uint32_t copies =
         (uint32_t)t->profile->loss_kept + t->profile->loss_moment + t->training->launch.fused_loss;
-    if (t->given) return;
+    if (t->given || t->training->loss == KP_LOSS_FUSED) return;
     kp_taping_step(t, KP_PHASE_BACKWARD, KP_NO);
     for (uint32_t i = 0; i < g->n_outputs; i++) {
         const kp_tensor *y = &g->tensors[g->outputs[i]];
@@ -423,6 +428,7 @@ void kp_tape_backward(kp_taping *t)
         kp_tape_drop_needs(t, t->waiting[i], false, true);
         kp_taping_drop(t, t->waiting_key[i]);
     }
+    kp_tape_drop_units(t);
     kp_tape_programs_end(t);
     for (uint32_t i = 0; i < t->graph->n_tensors; i++) /* sent back to the stage before */
         for (uint32_t f = t->first_flow[i]; f != KP_NO; f = t->flows[f].next)

@@ -133,7 +133,7 @@ static bool cast_for_forward(const kp_taping *t, const kp_graph_op *op)
 static uint32_t gather_weights(kp_taping *t, const kp_graph_op *op)
 {
     uint64_t bytes = 0;
-    if (kp_taping_shards(t, 3) < 2) return KP_NO;
+    if (kp_taping_shards(t, 3) < 2 || t->whole != KP_NO) return KP_NO;
     for (uint32_t k = 0; k < op->n_weights; k++)
         bytes =
             kp_add_u64(bytes, kp_mul_u64(kp_sizes_weight_elems(&t->sizes, op->weights[k]),
@@ -237,6 +237,7 @@ void kp_tape_forward(kp_taping *t)
 {
     t->again = false;
     kp_taping_step(t, KP_PHASE_FORWARD, KP_NO);
+    kp_tape_gather_units(t);
     receive(t, !t->segment);
     for (uint32_t i = t->part->first_op; i < t->part->end_op; i++)
         if (kp_keep_inside(&t->keep, i)) kp_tape_forward_op(t, i, !kp_tape_recomputed(t, i));

@@ -14,20 +14,30 @@ bool kp_tape_recomputed(const kp_taping *t, uint32_t op)
     return t->segment && !(t->plain && t->plain[op]);
 }
 
-/* Runs that the part lists; all other ops are segments of one op. */
-static kp_status listed(kp_taping *t)
+/* Runs of ops that are recomputed together (0: not at all); all other ops are segments of one op.
+ */
+static kp_status listed(kp_taping *t, const uint32_t *runs)
 {
     uint32_t n = t->graph->n_ops;
     uint32_t *segment = KP_NEW(t->arena, uint32_t, n);
     bool *plain = KP_NEW(t->arena, bool, n);
     if (!segment || !plain) return kp_nomem(t->err);
     for (uint32_t i = 0; i < n; i++) {
-        plain[i] = !t->part->segment[i];
-        segment[i] = plain[i] ? i + 1 : t->part->segment[i];
+        plain[i] = !runs[i];
+        segment[i] = plain[i] ? i + 1 : runs[i];
     }
     t->segment = segment;
     t->plain = plain;
     return KP_OK;
+}
+
+/* torch's libraries checkpoint each block of a transformer; elsewhere the chain is cut evenly. */
+static kp_status whole_chain(kp_taping *t)
+{
+    uint32_t *blocks = t->training->framework == KP_FW_TORCH ? kp_tape_blocks(t) : NULL;
+    if (kp_taping_failed(t)) return t->status;
+    if (blocks) return listed(t, blocks);
+    return kp_segments_make(t->graph, t->arena, &t->segment, t->err);
 }
 
 /* Which op's segment makes a value again: its writer's; of received ones and copies their first
@@ -90,11 +100,11 @@ static kp_status find_crossing(kp_taping *t)
 kp_status kp_tape_segments(kp_taping *t)
 {
     if (t->part->segment)
-        KP_TRY(listed(t));
-    else if (t->part->strategy.recompute == KP_RECOMPUTE_FULL)
-        KP_TRY(kp_segments_make(t->graph, t->arena, &t->segment, t->err));
-    else
+        KP_TRY(listed(t, t->part->segment));
+    else if (t->part->strategy.recompute != KP_RECOMPUTE_FULL)
         return KP_OK;
+    else
+        KP_TRY(whole_chain(t));
     KP_TRY(find_owners(t));
     return find_crossing(t);
 }

@@ -145,11 +145,16 @@ bool kp_taping_copies(const kp_taping *t, const kp_graph_op *op, uint32_t weight
     kp_dtype compute = kp_taping_compute(t, weight);
     *ret_dtype = compute;
     if (w->role != KP_ROLE_KERNEL && w->role != KP_ROLE_RECURRENT) return false;
-    if (t->profile->casts_kernels && compute != w->dtype) return true;
+    if (t->profile->casts_kernels && compute != w->dtype) return !kp_taping_fsdp(t);
     if (!t->profile->xla) return false;
     if (op->op == KP_OP_CONV || op->op == KP_OP_CONV_DEPTHWISE || op->op == KP_OP_CONV_TRANSPOSE)
         return true;
     return op->op == KP_OP_MATMUL && op->n_out && t->graph->tensors[op->out[0]].shape.rank > 2;
+}
+
+bool kp_taping_fsdp(const kp_taping *t)
+{
+    return t->training->framework == KP_FW_TORCH && kp_taping_shards(t, 3) > 1;
 }
 
 uint32_t kp_taping_shards(const kp_taping *t, uint32_t level)
@@ -183,12 +188,14 @@ kp_dtype kp_taping_compute(const kp_taping *t, uint32_t weight)
 uint64_t kp_taping_grad_bytes(const kp_taping *t, uint32_t weight, kp_dtype *ret_dtype)
 {
     kp_dtype dtype = t->graph->weights[weight].dtype;
-    if (t->profile->grads_f32 && !t->training->launch.half_grads && kp_dtype_bytes(dtype) < 4) dtype = KP_FLOAT32;
+    if (t->profile->grads_f32 && !t->training->launch.half_grads && kp_dtype_bytes(dtype) < 4)
+        dtype = KP_FLOAT32;
     *ret_dtype = dtype;
     return kp_mul_u64(kp_sizes_weight_elems(&t->sizes, weight), kp_dtype_bytes(dtype));
 }
 
 bool kp_taping_accumulates(const kp_taping *t)
 {
-    return kp_taping_is_megatron(t) || t->training->grad_accum > 1 || t->part->strategy.micro_batches > 1;
+    return kp_taping_is_megatron(t) || t->training->grad_accum > 1 ||
+           t->part->strategy.micro_batches > 1;
 }

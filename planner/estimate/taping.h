@@ -75,6 +75,7 @@ typedef struct kp_taping {
     const bool *crosses;            /* values that are held until their own segment's turn */
     bool *here;                     /* weights of this part */
     bool together;                  /* all gradients live until the update */
+    uint32_t whole;                 /* FSDP's whole units; KP_NO: none */
     uint32_t *given;                /* of each output: the gradient that the caller gives; NULL: the
                                              loss makes them */
     struct kp_program_run **runs;   /* of each op with a program that runs; NULL where none */
@@ -168,6 +169,14 @@ void kp_tape_other_copies(kp_taping *t, kp_taping_new buffer);
  */
 bool kp_taping_copies(const kp_taping *t, const kp_graph_op *op, uint32_t weight,
                       kp_dtype *ret_dtype);
+/* True if torch's FSDP gathers weights in units, in the type that is computed in. */
+bool kp_taping_fsdp(const kp_taping *t);
+/* Units of FSDP (tape_units.c): what is whole of them from here on, and until the update. */
+void kp_tape_gather_units(kp_taping *t);
+void kp_tape_drop_units(kp_taping *t);
+/* Where the run of ops of each op's block ends, which is recomputed together; 0: of no block. NULL:
+ * the model has no blocks, or a failure. */
+uint32_t *kp_tape_blocks(kp_taping *t);
 /* dp, if ZeRO of at least `level` divides; else 1. */
 uint32_t kp_taping_shards(const kp_taping *t, uint32_t level);
 /* The same for what belongs to a weight: experts' weights have fewer copies. */

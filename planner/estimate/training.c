@@ -43,6 +43,7 @@ static const struct {
     {"tversky", KP_LOSS_OTHER},
     {"ctc", KP_LOSS_OTHER},
     {"circle", KP_LOSS_SPARSE},
+    {"fused_cross_entropy", KP_LOSS_FUSED}, /* Liger, flash-attn, Apex */
     {"output_gradient", KP_LOSS_GRADIENT},
     {"output_sum", KP_LOSS_SUM},
 };
@@ -296,7 +297,7 @@ static kp_status resolve_loss(resolver *r)
                           ? "what such models learn with (--loss)"
                           : "the file's compile_config (--loss)"));
     t->labels_onehot =
-        r->options->labels ? r->options->labels == KP_LABELS_ONEHOT : t->loss != KP_LOSS_SPARSE;
+        r->options->labels ? r->options->labels == KP_LABELS_ONEHOT : t->loss != KP_LOSS_SPARSE && t->loss != KP_LOSS_FUSED;
     return check_labels(r);
 }
 

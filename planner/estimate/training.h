@@ -33,6 +33,7 @@ typedef enum kp_loss {
     KP_LOSS_BINARY,
     KP_LOSS_MSE,
     KP_LOSS_OTHER,
+    KP_LOSS_FUSED,    /* cross entropy in one kernel: the gradient is written over the logits */
     KP_LOSS_GRADIENT, /* torch: y.backward(g), the gradients of the outputs are given */
     KP_LOSS_SUM,      /* torch: y.sum().backward() */
     KP_LOSS_COUNT

@@ -219,12 +219,41 @@ static kp_status read_streams(const kp_hf_keys *keys, kp_hf_arch *ret)
     return KP_OK;
 }
 
+/* MPT: positions are a table unless ALiBi stands for them (transformers' port knows no table);
+ * no product and no norm has a bias unless the file says so. */
+static kp_status read_mpt(const kp_hf_keys *keys, kp_hf_arch *ret)
+{
+    kp_hf_attn *a = &ret->attn;
+    kp_hf_keys inner = *keys;
+    bool alibi = false, table, none;
+    int64_t ratio;
+    inner.json = json_object_get(keys->json, "attn_config");
+    if (json_is_object(inner.json)) {
+        KP_TRY(kp_hf_bool(&inner, "alibi", false, &alibi));
+        KP_TRY(kp_hf_int(&inner, "kv_n_heads", 1, a->K, &a->K));
+    }
+    if (a->H % a->K)
+        return kp_fail(keys->err, KP_INPUT, "'kv_n_heads' is %lld, which does not divide the %lld "
+                       "attention heads", (long long)a->K, (long long)a->H);
+    KP_TRY(kp_hf_bool(keys, "learned_pos_emb", true, &table));
+    if (table && !alibi) KP_TRY(kp_hf_need(keys, "max_seq_len", &ret->P));
+    ret->pos_rows = ret->P;
+    ret->learned_positions = ret->P > 0;
+    KP_TRY(kp_hf_int(keys, "expansion_ratio", 1, 4, &ratio));
+    ret->mlp.I = ret->expert_I = kp_dim_mul(ratio, ret->h);
+    KP_TRY(kp_hf_bool(keys, "no_bias", true, &none));
+    a->q_bias = a->k_bias = a->v_bias = a->o_bias = !none;
+    ret->mlp.up_bias = ret->mlp.down_bias = ret->norm.bias = !none;
+    return KP_OK;
+}
+
 /* What single families say in keys of their own. */
 static kp_status read_quirks(kp_reader *reader, const kp_hf_keys *keys, kp_hf_arch *ret)
 {
     const char *type = ret->family->model_type;
     bool on;
     if (ret->order == KP_HF_STREAMS) return read_streams(keys, ret);
+    if (!strcmp(type, "mpt")) return read_mpt(keys, ret);
     if (!strcmp(type, "opt")) {
         ret->pos_rows = ret->P + 2; /* two rows for padding in front */
         KP_TRY(kp_hf_int(keys, "word_embed_proj_dim", 1, ret->h, &ret->embed_width));

@@ -113,6 +113,10 @@ static const kp_hf_names distilbert = {.embed = "embeddings.word_embeddings", .p
     .embed_norm = "embeddings.LayerNorm", .block = "transformer.layer", .attn = "attention", .q = "q_lin", .k = "k_lin",
     .v = "v_lin", .o = "out_lin", .norm_attn = "sa_layer_norm", .up = "ffn.lin1", .down = "ffn.lin2", .norm_mlp = "output_layer_norm"};
 
+static const kp_hf_names mpt = {.embed = "transformer.wte", .positions = "transformer.wpe", .block = "transformer.blocks",
+    .final_norm = "transformer.norm_f", .head = "lm_head", .norm1 = "norm_1", .attn = "attn", .qkv = "Wqkv", .o = "out_proj",
+    .norm2 = "norm_2", .mlp = "ffn", .up = "up_proj", .down = "down_proj"};
+
 #define T(name) KP_HF_##name
 enum {
     GPT = T(ALL_BIAS) | T(LEARNED), BERT = GPT | T(EMBED_NORM), QWEN_2 = T(LLAMA) | T(QKV_BIAS),
@@ -179,6 +183,7 @@ const kp_hf_family kp_hf_families[] = {
     {"ministral3",       T(DECODER), &llama,    "Ministral3DecoderLayer", T(PRE), T(LLAMA),                                       "silu"},
     {"mistral",          T(DECODER), &llama,    "MistralDecoderLayer",  T(PRE),   T(LLAMA),                                       "silu"},
     {"mixtral",          T(DECODER), &mixtral,  "MixtralDecoderLayer",  T(PRE),   T(LLAMA) | T(MOE),                              "silu"},
+    {"mpt",              T(DECODER), &mpt,      "MptBlock",             T(PRE),   T(TIED),                                        "gelu"},
     {"mt5",              T(T5),   NULL,         "MT5Block",             T(PRE),   T(RMS),                                         "gelu"},
     {"nanochat",         T(DECODER), &nanochat, "NanoChatDecoderLayer", T(PRE),   T(RMS) | T(ROTARY) | T(NO_SCALE),               "relu2"},
     {"nemotron",         T(DECODER), &llama,    "NemotronDecoderLayer", T(PRE),   T(NORM_BIAS) | T(ROTARY),                       "relu2"},
