@@ -184,7 +184,8 @@ static void unit_updates(costing *c, const kp_taping *t)
         u->update_elems += kp_ceil_div(kp_sizes_weight_elems(&t->sizes, w), kp_taping_shards(t, 1));
         u->update_bytes +=
             (p->update_all + (p->scalers ? 1u : 0u)) * kp_ceil_div(bytes, kp_taping_shards(t, 1));
-        if (kp_taping_is_megatron(t) && t->training->launch.half_grads) /* in float32 for a moment */
+        if (kp_taping_is_megatron(t) &&
+            t->training->launch.half_grads) /* in float32 for a moment */
             u->update_bytes += kp_ceil_div(kp_mul_u64(kp_sizes_weight_elems(&t->sizes, w), 4),
                                            kp_taping_shards(t, 1));
     }
@@ -231,11 +232,8 @@ static kp_status sum_up(costing *c)
 static kp_part whole_part(const kp_graph *graph, const kp_training *training,
                           const kp_strategy *strategy, const uint8_t *cuts)
 {
-    kp_part part = {.strategy = *strategy,
-                    .end_op = graph->n_ops,
-                    .in_flight = 1,
-                    .cuts = cuts,
-                    .sums = true};
+    kp_part part = {
+        .strategy = *strategy, .end_op = graph->n_ops, .in_flight = 1, .cuts = cuts, .sums = true};
     uint64_t samples = (uint64_t)strategy->micro_batch * strategy->dp;
     part.strategy.pp = 2; /* priced as a stage: with pipeline communicators */
     part.strategy.micro_batches = samples && training->batch > samples ? 2 : 1;

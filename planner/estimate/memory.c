@@ -90,7 +90,8 @@ static kp_status find_live(const replay *r, kp_arena *arena, kp_memory *ret, kp_
     for (uint32_t e = 0; e <= r->peak_event && e < tape->n_events; e++)
         alive[tape->events[e].buffer] = tape->events[e].alloc;
     for (uint32_t i = 0; i < tape->n_buffers; i++)
-        if (alive[i] && tape->buffers[i].bytes) list[n++] = (alive_buffer){tape->buffers[i].bytes, i};
+        if (alive[i] && tape->buffers[i].bytes)
+            list[n++] = (alive_buffer){tape->buffers[i].bytes, i};
     qsort(list, n, sizeof(*list), larger_first);
     for (uint32_t i = 0; i < n; i++) live[i] = list[i].id;
     ret->live = live;

@@ -111,8 +111,7 @@ static void find_routed(const kp_graph *g, bool *routed)
         const kp_graph_op *op = &g->ops[i];
         bool at = !strcmp(op->part, "dispatch");
         for (uint32_t k = 0; k < op->n_in && !at; k++) at = routed[op->in[k]];
-        for (uint32_t k = 0; k < op->n_out; k++)
-            routed[op->out[k]] = at && op->op != KP_OP_REDUCE;
+        for (uint32_t k = 0; k < op->n_out; k++) routed[op->out[k]] = at && op->op != KP_OP_REDUCE;
     }
 }
 

@@ -42,8 +42,8 @@ uint64_t kp_costs_stage_bytes(const kp_costs *c, uint32_t from, uint32_t to, uin
     uint64_t moment = kp_add_u64(most_of(c, from, to), c->cross_bytes[to] + c->cross_bytes[from]);
     uint64_t pass = kp_add_u64(copies, kp_add_u64(kept, moment));
     uint64_t received = kp_mul_u64(c->cross_bytes[from], c->border_copies);
-    uint64_t rest =
-        kp_add_u64(c->fixed_bytes + received + grads, kp_max_u64(pass, b->update_bytes - a->update_bytes));
+    uint64_t rest = kp_add_u64(c->fixed_bytes + received + grads,
+                               kp_max_u64(pass, b->update_bytes - a->update_bytes));
     double high = (double)state + (double)rest * (1 + c->error);
     return (uint64_t)(high * (1 + c->waste)) + c->outside_bytes + 1;
 }

@@ -186,10 +186,13 @@ static kp_status read_ends(launching *l, uint32_t *blocks, uint32_t n)
 
 /* "--pipeline-model-parallel-layout" as "Et*3|(tt|)*6L": one letter a layer, '|' between virtual
  * stages, "*n" repeats a letter or what parentheses hold. */
+enum { LAYOUT_DEPTH = 8 };
+
 typedef struct layout {
     const char *at;
     uint32_t *blocks, cap, n; /* n: the stage that is being filled */
     uint32_t budget;          /* steps left: patterns that repeat patterns end */
+    uint32_t depth;           /* of parentheses */
 } layout;
 
 static bool read_layout(layout *p, bool inner);
@@ -204,7 +207,8 @@ static bool read_item(layout *p)
         p->at = from + 1;
         ok = true;
         if (group) {
-            ok = read_layout(p, true) && *p->at++ == ')';
+            ok = p->depth++ < LAYOUT_DEPTH && read_layout(p, true) && *p->at++ == ')';
+            p->depth--;
         } else if (*from == '|') {
             ok = ++p->n < p->cap;
         } else if (*from == 't') {

@@ -2,10 +2,10 @@
  *
  * planner/plan/explain_stages.c — which ops each pipeline stage has, and what a rank of it needs.
  *
- * Megatron places its blocks by rule: equal numbers of them for each stage, or as its arguments say,
- * the embedding before the first, the head behind the last; an interleaved pipeline gives each rank
- * several virtual stages (Narayanan et al., SC 2021, section 2.2). Elsewhere the borders are those
- * whose worst stage needs least. */
+ * Megatron places its blocks by rule: equal numbers of them for each stage, or as its arguments
+ * say, the embedding before the first, the head behind the last; an interleaved pipeline gives each
+ * rank several virtual stages (Narayanan et al., SC 2021, section 2.2). Elsewhere the borders are
+ * those whose worst stage needs least. */
 #include "planner/estimate/size.h"
 #include "planner/plan/explain_parts.h"
 #include "planner/search/cuts.h"
@@ -152,8 +152,7 @@ static void fill_flights(const kp_look *look, uint32_t stage, kp_chunk *chunks, 
     uint64_t all = (uint64_t)s->micro_batches * n;
     uint64_t flying = 2ull * (s->pp - stage - 1) + (uint64_t)(n - 1) * group + 1;
     if (s->schedule == KP_SCHEDULE_GPIPE) flying = all;
-    for (uint64_t i = 0; i < (flying < all ? flying : all); i++)
-        chunks[i / group % n].in_flight++;
+    for (uint64_t i = 0; i < (flying < all ? flying : all); i++) chunks[i / group % n].in_flight++;
     for (uint32_t i = 0; i < n; i++)
         if (!chunks[i].in_flight) chunks[i].in_flight = 1;
 }
