@@ -13,6 +13,33 @@ bool kp_keep_trains(const kp_graph *graph, const kp_graph_op *op)
     return false;
 }
 
+bool kp_keep_windowed(const kp_graph_op *op)
+{
+    bool any = false;
+    for (unsigned i = 0; i < op->attr.spatial; i++) any |= op->attr.kernel[i] > 1;
+    return any;
+}
+
+bool kp_keep_apart(const kp_graph_op *op)
+{
+    bool all = !op->attr.same_padding;
+    for (unsigned i = 0; i < op->attr.spatial; i++)
+        all &= op->attr.kernel[i] == op->attr.strides[i];
+    return all;
+}
+
+bool kp_keep_global(const kp_keep *keep, const kp_graph_op *op)
+{
+    bool pool = op->op == KP_OP_POOL_MAX || op->op == KP_OP_POOL_AVG;
+    const char *class_name = keep->graph->layers[op->layer].class_name;
+    return pool && (op->attr.kernel[0] == 0 || !strncmp(class_name, "Global", 6));
+}
+
+bool kp_keep_is_part(const kp_graph_op *op, const char *part)
+{
+    return op->op == KP_OP_VIEW && !strcmp(op->part, part);
+}
+
 bool kp_keep_again(const kp_keep *keep, uint32_t op)
 {
     if (keep->part->strategy.recompute != KP_RECOMPUTE_SELECTIVE) return false;

@@ -86,6 +86,12 @@ bool kp_keep_trains(const kp_graph *graph, const kp_graph_op *op);
 /* True if selective recomputation makes what the op writes again: scores of attention, and what
  * masks them. */
 bool kp_keep_again(const kp_keep *keep, uint32_t op);
+/* Pooling: a window larger than 1; windows that do not overlap; one window over everything. */
+bool kp_keep_windowed(const kp_graph_op *op);
+bool kp_keep_apart(const kp_graph_op *op);
+bool kp_keep_global(const kp_keep *keep, const kp_graph_op *op);
+/* A view of TimeDistributed: "fold" before its inner layer, "unfold" behind it. */
+bool kp_keep_is_part(const kp_graph_op *op, const char *part);
 /* Adds a value to the needs of the current op, once; false: out of memory. */
 bool kp_keep_need(kp_keep *keep, uint32_t op, uint32_t value);
 /* Adds a buffer to an op; false: out of memory. */
@@ -93,11 +99,14 @@ bool kp_keep_extra(kp_keep *keep, kp_extra extra);
 bool kp_keep_xla(kp_keep *keep);
 /* Finds the zeros; false: out of memory. */
 bool kp_keep_xla_zeros(kp_keep *keep);
-/* Buffers beside the values of a max pooling, of a global average, of a curved op, of attention's
- * scores (`read`: an op that fuses reads them); false: out of memory. */
+/* Buffers beside the values of a max pooling, of an average of windows, of a global average, of a
+ * curved op, of additive scores, of attention's scores (`read`: an op that fuses reads them);
+ * false: out of memory. */
 bool kp_keep_xla_pool(kp_keep *keep, uint32_t op);
+bool kp_keep_xla_windows(kp_keep *keep, uint32_t op);
 bool kp_keep_xla_average(kp_keep *keep, uint32_t op);
 bool kp_keep_xla_curved(kp_keep *keep, uint32_t op);
+bool kp_keep_xla_sums(kp_keep *keep, uint32_t op);
 bool kp_keep_xla_scores(kp_keep *keep, uint32_t op, bool read);
 /* The input of a trained op, or the copy of it in the form that the op asks for; `adds`: ops that
  * are part of the convolution below them. What the weight gradient of a dilated or transposed

@@ -137,7 +137,8 @@ static bool time_first(kp_keep *keep, uint32_t op, kp_dtype dtype)
 {
     const kp_graph *g = keep->graph;
     uint32_t root = keep->root[g->ops[op].in[0]], writer = g->tensors[root].op;
-    if (g->ops[writer].op == KP_OP_RNN && kp_keep_inside(keep, writer))
+    bool stacked = kp_keep_is_part(&g->ops[g->tensors[g->ops[op].in[0]].op], "unfold");
+    if ((g->ops[writer].op == KP_OP_RNN || stacked) && kp_keep_inside(keep, writer))
         return kp_keep_need(keep, op, root);
     kp_value *copy = &keep->values[g->n_tensors + root];
     copy->bytes = kp_mul_u64(kp_sizes_tensor_elems(keep->sizes, root), kp_dtype_bytes(dtype));

@@ -20,28 +20,14 @@ typedef enum node_kind {
     NODE_AVERAGE
 } node_kind;
 
-static bool windowed(const kp_graph_op *op)
-{
-    for (unsigned i = 0; i < op->attr.spatial; i++)
-        if (op->attr.kernel[i] > 1) return true;
-    return false;
-}
-
-/* A window over the whole input is a reduction, no window. */
-static bool whole(const kp_graph *g, const kp_graph_op *op)
-{
-    const kp_shape *x = &g->tensors[op->in[0]].shape;
-    unsigned first = op->attr.channels_first ? 2 : 1;
-    for (unsigned i = 0; i < op->attr.spatial && first + i < x->rank; i++)
-        if (op->attr.kernel[i] != (uint64_t)x->dim[first + i]) return false;
-    return true;
-}
-
-static node_kind kind_of(const kp_graph *g, const kp_graph_op *op)
+static node_kind kind_of(const kp_keep *keep, const kp_graph_op *op)
 {
     if (op->op == KP_OP_POOL_MAX)
-        return whole(g, op) ? NODE_CURVED : windowed(op) ? NODE_POOL : NODE_LINEAR;
-    if (op->op == KP_OP_POOL_AVG) return op->attr.kernel[0] == 0 ? NODE_LINEAR : NODE_AVERAGE;
+        return kp_keep_global(keep, op) ? NODE_CURVED
+               : kp_keep_windowed(op)   ? NODE_POOL
+                                        : NODE_LINEAR;
+    if (op->op == KP_OP_POOL_AVG)
+        return kp_keep_global(keep, op) || !kp_keep_windowed(op) ? NODE_LINEAR : NODE_AVERAGE;
     static const node_kind kinds[KP_KIND_COUNT] = {
         [KP_KIND_INPUT] = NODE_INPUT,   [KP_KIND_WEIGHTY] = NODE_WEIGHTY,
         [KP_KIND_CURVED] = NODE_CURVED, [KP_KIND_LINEAR] = NODE_LINEAR,
@@ -111,7 +97,7 @@ typedef struct xla_marks {
 static void mark_reader(kp_keep *keep, xla_marks *m, uint32_t reader, uint32_t root)
 {
     const kp_graph_op *op = &keep->graph->ops[reader];
-    node_kind kind = m->adds[reader] ? NODE_WEIGHTY : kind_of(keep->graph, op);
+    node_kind kind = m->adds[reader] ? NODE_WEIGHTY : kind_of(keep, op);
     if (kind == NODE_CURVED || kind == NODE_POOL) m->curved_reader[root] = true;
     if (kind == NODE_LINEAR && m->curved_reader[keep->root[op->out[0]]])
         m->curved_reader[root] = true;
@@ -130,6 +116,7 @@ static void find_readers(kp_keep *keep, xla_marks *m)
         if (kp_keep_inside(keep, g->tensors[g->outputs[i]].op))
             m->curved_reader[keep->root[g->outputs[i]]] = true;
     for (uint32_t i = keep->part->end_op; i-- > keep->part->first_op;) {
+        if (kp_keep_is_part(&g->ops[i], "unfold")) keep->soft[keep->root[g->ops[i].in[0]]] = true;
         if (keep->skipped[i]) continue;
         for (uint32_t k = 0; k < g->ops[i].n_in; k++)
             mark_reader(keep, m, i, keep->root[g->ops[i].in[k]]);
@@ -147,20 +134,25 @@ static bool keep_op(kp_keep *keep, xla_marks *m, uint32_t op)
     };
     const kp_graph *g = keep->graph;
     const kp_graph_op *o = &g->ops[op];
-    node_kind kind = m->adds[op] ? NODE_WEIGHTY : kind_of(g, o);
+    node_kind kind = m->adds[op] ? NODE_WEIGHTY : kind_of(keep, o);
     uint32_t y = o->n_out ? keep->root[o->out[0]] : KP_NO;
     bool z = y != KP_NO && (kind == NODE_WEIGHTY || (kind == NODE_AVERAGE && keep->wants[op]));
     if (z) keep->values[y].written = true;
-    keep->back[op] = m->adds[op] ? KP_BACK_PASS : o->op == KP_OP_RNN ? KP_BACK_LOOP : back_of[kind];
+    bool apart = kind == NODE_AVERAGE && kp_keep_apart(o);
+    keep->back[op] = m->adds[op] || apart ? KP_BACK_PASS
+                     : o->op == KP_OP_RNN ? KP_BACK_LOOP
+                                          : back_of[kind];
     bool pool = kind == NODE_POOL && keep->wants[op];
     if (pool || o->op == KP_OP_OPAQUE) keep->values[y].written = true;
     if (!keep->wants[op]) return true;
     if (keep->zeros[op] != KP_NO && !kp_keep_xla_zeros_of(keep, op)) return false;
     if (z && m->curved_reader[y] && !m->in_place[op] && !kp_keep_need(keep, op, y)) return false;
     if (kind == NODE_POOL) return kp_keep_xla_pool(keep, op);
+    if (kind == NODE_AVERAGE) return kp_keep_xla_windows(keep, op);
     if (kind == NODE_CURVED) return kp_keep_xla_curved(keep, op);
     if (o->op == KP_OP_REDUCE) return kp_keep_xla_average(keep, op);
     if (kind != NODE_WEIGHTY || m->adds[op]) return true;
+    if (o->op == KP_OP_ATTN_SCORES && !kp_keep_xla_sums(keep, op)) return false;
     if (kp_keep_trains(g, o))
         return kp_keep_xla_input(keep, op, m->adds) && kp_keep_xla_turned(keep, op);
     if (o->n_weights) return true;
@@ -177,8 +169,9 @@ static void write_outputs(kp_keep *keep)
         uint32_t root = keep->root[g->outputs[i]];
         const kp_graph_op *op = &g->ops[g->tensors[root].op];
         bool half = kp_dtype_bytes(g->tensors[root].dtype) < 4;
-        bool whole = (op->op == KP_OP_POOL_MAX || op->op == KP_OP_POOL_AVG) && !op->attr.kernel[0];
-        bool reduced = op->op == KP_OP_REDUCE || whole;
+        bool stacked = op->op == KP_OP_SOFTMAX &&
+                       kp_keep_is_part(&g->ops[g->tensors[g->outputs[i]].op], "unfold");
+        bool reduced = op->op == KP_OP_REDUCE || kp_keep_global(keep, op) || stacked;
         if ((half || reduced) && kp_keep_inside(keep, g->tensors[root].op))
             keep->values[root].written = true;
     }

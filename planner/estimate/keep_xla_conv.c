@@ -112,6 +112,23 @@ static uint64_t spread_elems(const kp_keep *keep, const kp_graph_op *op)
     return kp_shape_elems(x, 1);
 }
 
+/* TimeDistributed runs its layer step by step: slices of the model's input, and the stack of all
+ * steps' outputs unless another TimeDistributed reads them, are copies. */
+static bool sliced(const kp_keep *keep, const kp_graph_op *op)
+{
+    const kp_graph *g = keep->graph;
+    uint32_t t = op->in[0];
+    bool folded = false, stacked = false;
+    for (const kp_graph_op *o = &g->ops[g->tensors[t].op]; o->op == KP_OP_VIEW;
+         o = &g->ops[g->tensors[t].op]) {
+        bool unfold = kp_keep_is_part(o, "unfold");
+        stacked |= unfold && !folded;
+        folded = kp_keep_is_part(o, "fold") || (folded && !unfold);
+        t = o->in[0];
+    }
+    return stacked || folded;
+}
+
 /* ---- a ---- */
 
 bool kp_keep_xla_input(kp_keep *keep, uint32_t op, const bool *adds)
@@ -124,7 +141,8 @@ bool kp_keep_xla_input(kp_keep *keep, uint32_t op, const bool *adds)
     bool input = g->ops[writer].op == KP_OP_INPUT || !kp_keep_inside(keep, writer);
     bool call = kp_op_rows[g->ops[writer].op].kind == KP_KIND_WEIGHTY && !adds[writer];
     bool cast = input && kp_dtype_is_float(own) && own != dtype;
-    bool other = (turned(o) && !strided(o)) || (input && reordered(o, keep->sizes->tensors[root]));
+    bool other = (turned(o) && !strided(o)) || sliced(keep, o) ||
+                 (input && reordered(o, keep->sizes->tensors[root]));
     if (!cast && !((elems || other) && (input || call))) {
         kp_value *v = &keep->values[root];
         if (elems) v->bytes = kp_max_u64(v->bytes, kp_mul_u64(elems, kp_dtype_bytes(v->dtype)));

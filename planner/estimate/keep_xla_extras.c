@@ -31,7 +31,8 @@ static bool same_zeros(const kp_keep *keep, uint32_t relu, uint32_t pool)
 {
     const kp_graph *g = keep->graph;
     const kp_graph_op *r = &g->ops[relu];
-    if (r->op != KP_OP_RELU || keep->skipped[relu] || !keep->wants[relu]) return false;
+    bool leaky = r->op == KP_OP_ACT && r->attr.activation == KP_ACT_LEAKY_RELU;
+    if ((r->op != KP_OP_RELU && !leaky) || keep->skipped[relu] || !keep->wants[relu]) return false;
     uint32_t y = r->out[0], x = keep->root[g->ops[pool].in[0]];
     return g->tensors[y].dtype == g->tensors[x].dtype &&
            kp_shape_equal(keep->sizes->tensors[y], keep->sizes->tensors[x]);
@@ -124,6 +125,16 @@ bool kp_keep_xla_pool(kp_keep *keep, uint32_t op)
                  "window positions", o->out[0], y.rank + 1u, KP_INT32);
 }
 
+/* Windows that do not overlap hand their gradient on inside fused kernels. What a fused op feeds to
+ * the pooling is in memory for a moment. */
+bool kp_keep_xla_windows(kp_keep *keep, uint32_t op)
+{
+    uint32_t x = keep->root[keep->graph->ops[op].in[0]];
+    if (keep->values[x].written) return true;
+    return extra(keep, op, KP_EXTRA_FORWARD, KP_CAT_TEMPORARY, "input of the pooling", x, 1,
+                 keep->graph->tensors[x].dtype);
+}
+
 /* ---- curved ops ---- */
 
 static bool norm_extras(kp_keep *keep, uint32_t op)
@@ -193,4 +204,30 @@ bool kp_keep_xla_scores(kp_keep *keep, uint32_t op, bool read)
     return extra(keep, op, again ? KP_EXTRA_BACKWARD : KP_EXTRA_KEPT,
                  again ? KP_CAT_TEMPORARY : KP_CAT_ACTIVATIONS, "scores before the softmax",
                  o->out[0], 1, KP_FLOAT32);
+}
+
+/* Additive scores are a sum over the features of tanh(query + key), [batch, queries, keys,
+ * features]: a buffer, which the scale's gradient reads again. */
+bool kp_keep_xla_sums(kp_keep *keep, uint32_t op)
+{
+    const kp_graph *g = keep->graph;
+    const kp_graph_op *o = &g->ops[op];
+    bool additive = !strcmp(g->layers[o->layer].class_name, "AdditiveAttention");
+    for (uint32_t k = 0; k < o->n_weights; k++) {
+        const char *path = g->weights[o->weights[k]].path;
+        additive |= strstr(path, "concat_score_weight") != NULL;
+    }
+    kp_shape x = keep->sizes->tensors[keep->root[o->in[0]]];
+    if (!additive || !x.rank) return true;
+    kp_dtype dtype = g->tensors[o->out[0]].dtype;
+    uint64_t elems =
+        kp_mul_u64(kp_sizes_tensor_elems(keep->sizes, o->out[0]), (uint64_t)x.dim[x.rank - 1]);
+    kp_extra made = {op,
+                     keep->wants[op] ? KP_EXTRA_KEPT : KP_EXTRA_FORWARD,
+                     keep->wants[op] ? KP_CAT_ACTIVATIONS : KP_CAT_TEMPORARY,
+                     "sums of queries and keys",
+                     NULL,
+                     dtype,
+                     kp_mul_u64(elems, kp_dtype_bytes(dtype))};
+    return kp_keep_extra(keep, made);
 }

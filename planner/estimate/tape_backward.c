@@ -341,12 +341,15 @@ static void begin_output(kp_taping *t, uint32_t output, uint32_t root)
         kp_taping_hold(t, t->stored[root], 1);
         kp_tape_flow_to(t, root, t->stored[root]);
     }
+    bool first = xla && !fused && !t->keep.values[root].needs; /* the gradient takes its place */
+    if (first && t->keep.values[root].last == KP_NO && !t->given)
+        kp_tape_drop_value(t, root, g->tensors[root].op);
     if (!over && wanted(t, root) && !kp_tape_given(t, output, root))
         kp_tape_flow_to(
             t, root,
             fused ? KP_NO
                   : kp_tape_take_gradient(t, root, KP_NO, "gradient of the output", dtype, 1));
-    if (t->keep.values[root].last == KP_NO && !t->given)
+    if (!first && t->keep.values[root].last == KP_NO && !t->given)
         kp_tape_drop_value(t, root, g->tensors[root].op);
     kp_taping_drop(t, row);
 }

@@ -70,10 +70,12 @@ def dims(row, model):
 
 
 def options_of(row, framework, model):
-    """The batch of the inputs is the file's own where it fixes one, whatever the record was asked."""
+    """The batch of the inputs is the file's own where it fixes one, whatever the record was asked;
+    float32 is Keras's own policy: layers with one of theirs keep it."""
     batch = row["input_shapes"][0][0][0] if row["input_shapes"] and row["input_shapes"][0][0] else row["batch"]
+    policy = row["dtype_policy"] if row["dtype_policy"] != "float32" else None
     return [*option("framework", framework), *option("batch", batch), *dims(row, model),
-            *option("dtype-policy", row["dtype_policy"]), *option("optimizer", row["optimizer"]),
+            *option("dtype-policy", policy), *option("optimizer", row["optimizer"]),
             *option("loss", row["loss"]), "--gpu", "H100-80G"]
 
 
