@@ -123,16 +123,37 @@ static void find_last(kp_keep *keep)
     }
 }
 
+/* True if a table's width is divided: then XLA keeps the sums of the blocks behind it divided too.
+ */
+static bool width_divided(const kp_keep *keep)
+{
+    for (uint32_t i = 0; i < keep->graph->n_ops; i++) {
+        const kp_shard_row *row = kp_sizes_row(keep->sizes, i);
+        if (row && keep->graph->ops[i].op == KP_OP_GATHER && row->weight_axis == KP_AXIS_OUT)
+            return true;
+    }
+    return false;
+}
+
+uint64_t kp_keep_elems(const kp_keep *keep, uint32_t tensor)
+{
+    uint64_t whole = kp_sizes_tensor_elems(keep->sizes, tensor);
+    const kp_shard_row *row = kp_sizes_row(keep->sizes, keep->graph->tensors[tensor].op);
+    if (!row || !keep->profile->xla || row->y != KP_LAYOUT_WHOLE) return whole;
+    if (row->y_local == KP_LAYOUT_CHANNEL) return kp_sizes_local_elems(keep->sizes, tensor);
+    bool sum = row->y_local == KP_LAYOUT_PARTIAL && keep->width_divided;
+    return sum ? kp_ceil_div(whole, keep->sizes->tp) : whole;
+}
+
 static void init_values(kp_keep *keep)
 {
     const kp_graph *g = keep->graph;
     for (uint32_t t = 0; t < g->n_tensors; t++) {
         uint32_t bytes = kp_dtype_bytes(g->tensors[t].dtype);
         keep->root[t] = t;
-        keep->values[t] =
-            (kp_value){.bytes = kp_mul_u64(kp_sizes_tensor_elems(keep->sizes, t), bytes),
-                       .dtype = g->tensors[t].dtype,
-                       .writer = g->tensors[t].op};
+        keep->values[t] = (kp_value){.bytes = kp_mul_u64(kp_keep_elems(keep, t), bytes),
+                                     .dtype = g->tensors[t].dtype,
+                                     .writer = g->tensors[t].op};
         keep->values[g->n_tensors + t] = (kp_value){.dtype = g->tensors[t].dtype, .writer = KP_NO};
     }
 }
@@ -159,6 +180,7 @@ kp_status kp_keep_make(const kp_graph *graph, const kp_training *training, const
     if (!keep.root || !keep.skipped || !keep.wants || !keep.back || !keep.soft || !keep.values ||
         !keep.first_need || !keep.first_extra)
         return kp_nomem(err);
+    keep.width_divided = width_divided(&keep);
     init_values(&keep);
     keep.programs = keep.profile->programs;
     find_wants(&keep);

@@ -62,6 +62,7 @@ typedef struct kp_keep {
     uint8_t *back;        /* of each op: kp_back */
     uint32_t *zeros;      /* of each op: the ReLU whose zeros are kept with it; KP_NO (XLA) */
     bool *scatters;       /* of each op: a max pooling with a copy of zeros (XLA) */
+    bool width_divided;   /* tensor parallelism divides the width of what flows between layers */
     bool *soft;           /* of a root: an op that fuses reads it (XLA) */
     kp_value *values;     /* 2 x n_tensors */
     uint32_t *first_need; /* of each op, n_ops + 1 */
@@ -86,6 +87,10 @@ bool kp_keep_trains(const kp_graph *graph, const kp_graph_op *op);
 /* True if selective recomputation makes what the op writes again: scores of attention, and what
  * masks them. */
 bool kp_keep_again(const kp_keep *keep, uint32_t op);
+/* Elements of a tensor as this rank holds it. XLA leaves divided what elementwise ops read: it
+ * gathers the channels of a product, and adds up its terms in parts, only where a call needs all
+ * (GSPMD, arXiv 2105.04663). */
+uint64_t kp_keep_elems(const kp_keep *keep, uint32_t tensor);
 /* Pooling: a window larger than 1; windows that do not overlap; one window over everything. */
 bool kp_keep_windowed(const kp_graph_op *op);
 bool kp_keep_apart(const kp_graph_op *op);

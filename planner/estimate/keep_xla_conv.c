@@ -141,7 +141,8 @@ bool kp_keep_xla_input(kp_keep *keep, uint32_t op, const bool *adds)
     bool input = g->ops[writer].op == KP_OP_INPUT || !kp_keep_inside(keep, writer);
     bool call = kp_op_rows[g->ops[writer].op].kind == KP_KIND_WEIGHTY && !adds[writer];
     bool cast = input && kp_dtype_is_float(own) && own != dtype;
-    bool other = (turned(o) && !strided(o)) || sliced(keep, o) ||
+    bool parts = kp_keep_elems(keep, root) < kp_sizes_tensor_elems(keep->sizes, root);
+    bool other = parts || (turned(o) && !strided(o)) || sliced(keep, o) ||
                  (input && reordered(o, keep->sizes->tensors[root]));
     if (!cast && !((elems || other) && (input || call))) {
         kp_value *v = &keep->values[root];

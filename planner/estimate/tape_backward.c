@@ -26,13 +26,17 @@ uint32_t kp_tape_take_gradient(kp_taping *t, uint32_t tensor, uint32_t op, const
                                kp_dtype dtype, uint32_t holders)
 {
     const kp_tensor *x = &t->graph->tensors[tensor];
+    const kp_shard_row *row = kp_sizes_row(&t->sizes, x->op);
+    bool channels = row && row->y_local == KP_LAYOUT_CHANNEL; /* sums are gathered first */
+    uint64_t elems =
+        channels ? kp_keep_elems(&t->keep, tensor) : kp_sizes_tensor_elems(&t->sizes, tensor);
     kp_taping_new b = {KP_CAT_TEMPORARY,
                        x->layer,
                        op,
                        what,
                        &t->sizes.tensors[tensor],
                        dtype,
-                       kp_mul_u64(kp_sizes_tensor_elems(&t->sizes, tensor), kp_dtype_bytes(dtype))};
+                       kp_mul_u64(elems, kp_dtype_bytes(dtype))};
     return kp_taping_take(t, &b, holders);
 }
 

@@ -147,7 +147,7 @@ static uint32_t gather_weights(kp_taping *t, const kp_graph_op *op)
 static uint32_t take_local(kp_taping *t, uint32_t op)
 {
     const kp_shard_row *row = kp_sizes_row(&t->sizes, op);
-    if (!row || row->forward != KP_COLL_ALL_GATHER) return KP_NO;
+    if (!row || row->forward != KP_COLL_ALL_GATHER || t->profile->xla) return KP_NO;
     uint32_t y = t->graph->ops[op].out[0];
     kp_dtype dtype = t->graph->tensors[y].dtype;
     kp_taping_new b = {KP_CAT_COMMUNICATION,

@@ -262,17 +262,21 @@ static void small_state(kp_taping *t)
           4 * (uint64_t)trackers + 8 * (uint64_t)results);
 }
 
-/* Bytes that gradients wait in until enough are there for one collective: XLA packs up to about
- * 30 MB (two at work), torch's buckets hold 25 MiB and stand beside all gradients. */
+/* Bytes that gradients wait in until enough are there for one collective: XLA packs up to 30 MiB
+ * (xla_gpu_all_reduce_combine_threshold_bytes) while the next gradient is computed, torch's two
+ * buckets hold 25 MiB each and stand beside all gradients. */
 static void bucket_state(kp_taping *t)
 {
-    uint64_t grads = 0, limit = (uint64_t)50 << 20;
+    uint64_t grads = 0, largest = 0, limit = (uint64_t)(t->profile->xla ? 30 : 50) << 20;
     if (t->part->strategy.dp < 2 || kp_taping_is_megatron(t)) return; /* Megatron: in place */
     for (uint32_t w = 0; w < t->graph->n_weights; w++) {
         kp_dtype dtype;
-        if (t->here[w] && t->graph->weights[w].trainable)
-            grads = kp_add_u64(grads, kp_taping_grad_bytes(t, w, &dtype));
+        if (!t->here[w] || !t->graph->weights[w].trainable) continue;
+        uint64_t bytes = kp_taping_grad_bytes(t, w, &dtype);
+        grads = kp_add_u64(grads, bytes);
+        largest = kp_max_u64(largest, bytes);
     }
+    if (t->profile->xla) grads -= largest;
     small(t, KP_CAT_COMMUNICATION, KP_NO, "gradient buckets", kp_min_u64(grads, limit));
 }
 
