@@ -116,10 +116,13 @@ static void find_readers(kp_keep *keep, xla_marks *m)
         if (kp_keep_inside(keep, g->tensors[g->outputs[i]].op))
             m->curved_reader[keep->root[g->outputs[i]]] = true;
     for (uint32_t i = keep->part->end_op; i-- > keep->part->first_op;) {
-        if (kp_keep_is_part(&g->ops[i], "unfold")) keep->soft[keep->root[g->ops[i].in[0]]] = true;
         if (keep->skipped[i]) continue;
-        for (uint32_t k = 0; k < g->ops[i].n_in; k++)
+        for (uint32_t k = 0; k < g->ops[i].n_in; k++) {
+            const kp_graph_op *below = &g->ops[g->tensors[g->ops[i].in[k]].op];
             mark_reader(keep, m, i, keep->root[g->ops[i].in[k]]);
+            if (kp_keep_is_part(below, "unfold")) /* its steps' gradients are slices */
+                keep->soft[keep->root[below->in[0]]] = true;
+        }
     }
 }
 

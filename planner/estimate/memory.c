@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "planner/estimate/memory.h"
 #include "planner/estimate/outside.h"
+#include "planner/estimate/packing.h"
 #include "planner/estimate/taping.h"
 
 /* Of what lives through the step: tensors are rounded up to 512 bytes, flat shards to the group. */
@@ -14,6 +15,7 @@ typedef struct replay {
     const kp_tape *tape;
     kp_categories now, peak;
     uint64_t total, peak_total, phase[KP_PHASE_COUNT];
+    uint64_t holes; /* lost around the workspace of products */
     uint32_t peak_event, peak_step;
     uint64_t loaded, forwarded;                /* alive when the pass begins, and when it ends */
     uint64_t states;                           /* weights, gradients and slots before the update */
@@ -151,8 +153,8 @@ static uint64_t times(uint64_t bytes, double factor)
 static void bounds(const replay *r, const kp_profile *p, const kp_outside *o, kp_memory *m)
 {
     const uint64_t *b = r->peak.bytes;
-    uint64_t exact = b[KP_CAT_WEIGHTS] + b[KP_CAT_OPTIMIZER] + b[KP_CAT_INPUTS];
-    uint64_t rest = r->peak_total - exact;
+    uint64_t exact = r->holes + b[KP_CAT_WEIGHTS] + b[KP_CAT_OPTIMIZER] + b[KP_CAT_INPUTS];
+    uint64_t rest = r->peak_total + r->holes - exact;
     uint64_t low = exact + times(rest, 1 - p->error_low),
              high = exact + times(rest, 1 + p->error_high);
     m->low_bytes = low + times(low, p->waste_low) + kp_categories_sum(&o->low);
@@ -192,16 +194,18 @@ static void finish(const replay *r, const kp_profile *p, const kp_outside *o, kp
 {
     m->peak = r->peak;
     for (int c = 0; c < KP_CAT_COUNT; c++) m->peak.bytes[c] += o->bytes.bytes[c];
-    uint64_t allocated = r->peak_total + o->inside, waste = times(allocated, p->waste);
-    m->peak.bytes[KP_CAT_FRAGMENTATION] += waste;
+    uint64_t allocated = r->peak_total + r->holes + o->inside, waste = times(allocated, p->waste);
+    m->peak.bytes[KP_CAT_FRAGMENTATION] += waste + r->holes;
     m->allocated.bytes = allocated;
     m->reserved.bytes = allocated + waste;
-    uint64_t constants = kp_categories_sum(&m->peak) - r->peak_total;
+    uint64_t constants = kp_categories_sum(&m->peak) - r->peak_total - r->holes;
     for (int i = 0; i < KP_PHASE_COUNT; i++) {
         m->phase_bytes[i] = r->phase[i] + constants;
         m->phase_allocated_bytes[i] = r->phase[i] + o->inside;
     }
     const kp_tape_step *s = &r->tape->steps[r->peak_step];
+    m->phase_bytes[s->phase] += r->holes;
+    m->phase_allocated_bytes[s->phase] += r->holes;
     m->phase = s->phase;
     m->op = s->op;
     m->layer = s->op == KP_NO ? KP_NO : r->tape->graph->ops[s->op].layer;
@@ -233,6 +237,8 @@ static kp_status measure(const kp_tape *tape, const kp_training *training, const
     replay r = {.tape = tape};
     kp_memory m = {0};
     run(&r);
+    if (p->xla && tape->part.strategy.pp == 1) /* XLA programs have no stages */
+        KP_TRY(kp_packing_holes(tape, r.peak_total, arena, &r.holes, err));
     kp_outside o = kp_outside_of(tape, training, device);
     finish(&r, p, &o, &m);
     between(&r, training, p, &o, &m);
