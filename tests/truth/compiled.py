@@ -88,10 +88,9 @@ def xla_sets(row):
 
 
 def loaded(answer):
-    """kplan's argument + output - alias: what it allocates before the step runs."""
-    peak = answer["peak"]
-    load = next(p["peak_bytes"] for p in answer["phases"] if p["name"] == "load")
-    return load - (peak["bytes"] - peak["allocated_bytes"])
+    """kplan's argument + output - alias: what is alive around the step, here in the optimizer's
+    phase, when all temporaries are gone."""
+    return next(p["allocated_bytes"] for p in answer["phases"] if p["name"] == "optimizer")
 
 
 def temp(answer):
