@@ -174,7 +174,7 @@ static bool shows(const kp_explain *x, const kp_explain_remedy *r)
 {
     bool spare = x->verdict == KP_FIT_FITS;
     if (!r->saves_bytes) return true;
-    return spare ? r->saves_bytes * 20 >= x->peak.bytes : r->saves_bytes * 100 >= x->peak.bytes;
+    return spare ? r->saves_bytes * 20 >= x->peak.bytes : r->saves_bytes * 40 >= x->peak.bytes;
 }
 
 void kp_print_remedies(const kp_explain *x, unsigned width, kp_buf *out)
