@@ -15,6 +15,17 @@ static bool inside_fused(const kp_keep *keep, const kp_graph_op *op)
     return keep->graph->ops[x->op].op == KP_OP_ATTN_SCORES && op->op == KP_OP_DROPOUT;
 }
 
+/* TensorFlow's layout optimiser runs float32 convolutions channels first and transposes what
+ * leaves them for an op that it does not convert (generic_layout_optimizer.cc). */
+static bool transposed(const kp_keep *keep, const kp_graph_op *op)
+{
+    if (!keep->profile->channels_first || !op->n_in || op->attr.channels_first) return false;
+    const kp_tensor *x = &keep->graph->tensors[op->in[0]];
+    const kp_shape *s = &keep->sizes->tensors[op->in[0]];
+    bool maps = s->rank > 3 && s->dim[s->rank - 1] > 1 && s->dim[1] * s->dim[2] > 1;
+    return maps && x->dtype == KP_FLOAT32 && keep->graph->ops[x->op].op != KP_OP_INPUT;
+}
+
 static kp_keep_rule rule_of(const kp_keep *keep, const kp_graph_op *op)
 {
     if (op->op == KP_OP_ACT) {
@@ -26,6 +37,9 @@ static kp_keep_rule rule_of(const kp_keep *keep, const kp_graph_op *op)
     kp_keep_rule rule = keep->profile->rules[op->op];
     if (op->op == KP_OP_DROPOUT && !(op->attr.rate > 0))
         return (kp_keep_rule){.store = KP_STORE_ALIAS};
+    if (op->op == KP_OP_VIEW && keep->graph->tensors[op->out[0]].shape.rank == 2 &&
+        transposed(keep, op))
+        rule.store = KP_STORE_NEW;
     if (op->op == KP_OP_CAST) {
         const kp_tensor *x = &keep->graph->tensors[op->in[0]],
                         *y = &keep->graph->tensors[op->out[0]];
@@ -81,6 +95,22 @@ static bool add_bytes(kp_keep *keep, uint32_t op, kp_extra_when when, kp_categor
     return kp_keep_extra(keep, made);
 }
 
+/* TensorFlow's 3-D poolings transpose all operands of their gradient (cudnn_pooling_gpu.cc), and
+ * the layout optimiser leaves them channels last. */
+static bool pool_scratch(kp_keep *keep, uint32_t op)
+{
+    const kp_graph_op *o = &keep->graph->ops[op];
+    bool pool = o->op == KP_OP_POOL_MAX || o->op == KP_OP_POOL_AVG;
+    if (!keep->profile->channels_first || !pool || o->attr.spatial < 3) return true;
+    if (o->attr.channels_first) return true;
+    uint64_t x = keep->values[keep->root[o->in[0]]].bytes, y = keep->values[o->out[0]].bytes;
+    kp_dtype dtype = keep->graph->tensors[o->out[0]].dtype;
+    return add_bytes(keep, op, KP_EXTRA_BACKWARD, KP_CAT_TEMPORARY, "transposed operands", dtype,
+                     kp_mul_u64(kp_add_u64(x, y), 2)) &&
+           add_bytes(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "input, channels last", dtype,
+                     transposed(keep, o) ? x : 0);
+}
+
 static bool keep_extras(kp_keep *keep, uint32_t op, kp_keep_rule rule)
 {
     uint32_t y = keep->graph->ops[op].out[0];
@@ -95,6 +125,7 @@ static bool keep_extras(kp_keep *keep, uint32_t op, kp_keep_rule rule)
                        bytes))
             return false;
     }
+    if (!pool_scratch(keep, op)) return false;
     bool again = kp_keep_again(keep, op), indices = rule.mask == 8;
     kp_extra_when when = again ? KP_EXTRA_BACKWARD : KP_EXTRA_KEPT;
     kp_category category = again ? KP_CAT_TEMPORARY : KP_CAT_ACTIVATIONS;

@@ -47,6 +47,7 @@ typedef struct kp_profile {
     bool casts_kernels;  /* mixed policies keep a copy of each kernel in the compute type */
     bool scalers;        /* mixed_float16 tests all gradients before the first update */
     bool merges;         /* equal steps on equal values run once */
+    bool channels_first; /* float32 convolutions run so: others have their operands transposed */
     bool norms_f32;      /* normalisations compute in float32 whatever the policy */
     bool space_outside;  /* the products' workspace is not the framework allocator's */
     uint8_t update_one;  /* copies of one weight at a time that the update holds, if it has slots */

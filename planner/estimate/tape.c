@@ -202,11 +202,13 @@ kp_status kp_tape_run(const kp_graph *graph, const kp_training *training, const 
                    .err = err,
                    .late = late,
                    .whole = KP_NO,
+                   .updating = {KP_NO, KP_NO},
                    .profile = kp_profile_of(training->framework)};
     KP_TRY(set_up(&t));
     kp_tape_state(&t);
     kp_tape_forward(&t);
     kp_tape_backward(&t);
+    kp_tape_end_update(&t);
     kp_tape_update(&t);
     kp_tape_eval(&t);
     save(&t);

@@ -4,12 +4,30 @@
  * an accumulator, or all together until the optimizer runs. */
 #include "planner/estimate/taping.h"
 
-static void update_one(kp_taping *t, uint32_t w, kp_dtype dtype, uint64_t bytes)
+void kp_tape_end_update(kp_taping *t)
+{
+    for (size_t i = 0; i < KP_LEN(t->updating); i++) {
+        kp_taping_drop(t, t->updating[i]);
+        t->updating[i] = KP_NO;
+    }
+}
+
+/* The update of one weight, which takes its gradient over. TensorFlow's graph runs it beside the
+ * ops that follow: its buffers go when the next weight's update begins. */
+static void update_one(kp_taping *t, uint32_t w, kp_dtype dtype, uint64_t bytes, uint32_t gradient)
 {
     uint32_t moment = t->together || kp_taping_accumulates(t) ? 0 : t->profile->update_one;
-    if (!moment || !kp_optimizer_slot_elems(t->training, &t->graph->weights[w])) return;
-    kp_taping_drop(t, kp_taping_weight(t, w, KP_CAT_TEMPORARY, KP_TEXT_UPDATE, dtype,
-                                       kp_mul_u64(bytes, moment), 1));
+    bool slots = kp_optimizer_slot_elems(t->training, &t->graph->weights[w]) > 0;
+    bool vector = t->sizes.weights[w].rank < 2; /* too small to matter: it ends no other update */
+    if (!moment || vector || !slots) {
+        kp_taping_drop(t, gradient);
+        return;
+    }
+    kp_tape_end_update(t);
+    t->updating[0] = gradient;
+    t->updating[1] = kp_taping_weight(t, w, KP_CAT_TEMPORARY, KP_TEXT_UPDATE, dtype,
+                                      kp_mul_u64(bytes, moment), 1);
+    if (t->part->strategy.pp > 1) kp_tape_end_update(t); /* stages are priced apart */
 }
 
 /* The type that a gradient is computed in. XLA's products write the compute type, the update that
@@ -50,8 +68,7 @@ static void one_gradient(kp_taping *t, uint32_t w)
     } else if (t->together || !last) {
         t->weight_grad[w] = fresh;
     } else {
-        update_one(t, w, dtype, bytes);
-        kp_taping_drop(t, fresh);
+        update_one(t, w, dtype, bytes, fresh);
     }
 }
 

@@ -61,6 +61,7 @@ typedef struct kp_taping {
     uint32_t *copied;       /* the copy for which the weight itself stands idle; KP_NO */
     uint32_t *uses,
         *left; /* ops of the part that read each weight; of those, backward still to do */
+    uint32_t updating[2]; /* gradient and scratch of the weight whose update runs; KP_NO */
     uint32_t *waiting, *waiting_key; /* ops whose weight gradients wait, and their gradients */
     uint32_t n_waiting;
     uint32_t *others; /* buffers of the other micro-batches in flight */
@@ -156,6 +157,8 @@ void kp_tape_forward_op(kp_taping *t, uint32_t op, bool training);
 uint32_t kp_tape_product_space(kp_taping *t, uint32_t op);
 /* One holder less of a value: the op that has read it. */
 void kp_tape_drop_value(kp_taping *t, uint32_t value, uint32_t op);
+/* The weight's update that runs beside the backward pass has ended. */
+void kp_tape_end_update(kp_taping *t);
 /* The step that follows once a weight's gradient is there. */
 void kp_tape_weight_grads(kp_taping *t, uint32_t op);
 /* The same for a gradient that a program computed, whose holder it takes over; and for that of
