@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Megatron-LM's arguments as a model: a JSON object of them, with dashes or underscores, values as
- * numbers or texts. GPT models of megatron/core: dense, with experts, with latent attention.
+ * numbers or texts. GPT models of megatron/core: dense, with experts, with latent attention; BERT and
+ * T5 are in megatron_encoders.c, what the arguments say of a run in megatron_launch.c.
  * Parameters are those of a whole model before it is cut. Source: megatron/training/arguments.py,
  * megatron/core/models/gpt/gpt_layer_specs.py. */
 #include "planner/model/hf_blocks.h"
@@ -223,74 +224,6 @@ static kp_status read_experts(const kp_hf_keys *keys, bool bias, kp_hf_arch *ret
                    (long long)m->top_k, (long long)m->E);
 }
 
-/* ---- "--moe-layer-freq": a number, or a Python list as ([0]*3+[1]*58) ---- */
-
-static bool read_count(const char **at, long *ret)
-{
-    char *end;
-    *ret = strtol(*at, &end, 10);
-    bool some = end != *at;
-    *at = end;
-    return some && *ret >= 0 && *ret <= KP_HF_LAYERS_MAX;
-}
-
-/* One term "[0,1]*3" appended; false if it is none or too long. */
-static bool read_term(const char **at, uint8_t *flags, int64_t L, int64_t *n)
-{
-    uint8_t items[64];
-    long v, times = 1, k = 0;
-    if (*(*at)++ != '[') return false;
-    while (k < (long)sizeof(items) && read_count(at, &v)) {
-        items[k++] = v != 0;
-        while (**at == ',' || **at == ' ') (*at)++;
-    }
-    if (*(*at)++ != ']') return false;
-    if (**at == '*' && (++*at, !read_count(at, &times))) return false;
-    for (long i = 0; i < times; i++)
-        for (long j = 0; j < k; j++) {
-            if (*n >= L) return false;
-            flags[(*n)++] = items[j];
-        }
-    return true;
-}
-
-static bool read_pattern(const char *text, uint8_t *flags, int64_t L)
-{
-    int64_t n = 0;
-    bool open = *text == '(';
-    const char *at = text + open;
-    while (read_term(&at, flags, L, &n)) {
-        if (*at != '+') return n == L && (!open || *at == ')');
-        at++;
-    }
-    return false;
-}
-
-static kp_status sparse_layers(kp_reader *reader, const kp_hf_keys *keys, int64_t L, uint8_t **ret)
-{
-    const json_t *json = kp_hf_find(keys, "moe_layer_freq");
-    const char *text = json_string_value(json);
-    int64_t step;
-    *ret = KP_NEW(reader->arena, uint8_t, (size_t)L);
-    if (!*ret) return kp_nomem(reader->err);
-    if (text && (*text == '(' || *text == '[')) {
-        if (read_pattern(text, *ret, L)) return KP_OK;
-        return kp_fail(keys->err, KP_INPUT, "'moe_layer_freq' '%.60s' is no list of %lld layers",
-                       text, (long long)L);
-    }
-    if (json_is_array(json)) {
-        if (json_array_size(json) != (size_t)L)
-            return kp_fail(keys->err, KP_INPUT, "'moe_layer_freq' has %zu entries for %lld layers",
-                           json_array_size(json), (long long)L);
-        for (int64_t i = 0; i < L; i++)
-            (*ret)[i] = json_integer_value(json_array_get(json, (size_t)i)) != 0;
-        return KP_OK;
-    }
-    KP_TRY(kp_hf_int(keys, "moe_layer_freq", 1, 1, &step));
-    for (int64_t i = 0; i < L; i++) (*ret)[i] = i % step == 0;
-    return KP_OK;
-}
-
 static kp_status make_blocks(kp_reader *reader, const kp_hf_keys *keys, const kp_hf_mlp *moe,
                              kp_hf_arch *arch)
 {
@@ -301,7 +234,7 @@ static kp_status make_blocks(kp_reader *reader, const kp_hf_keys *keys, const kp
     arch->blocks = blocks;
     if (!moe->E) return KP_OK;
     KP_TRY(kp_hf_mlp_cfg(reader, moe, &cfg));
-    KP_TRY(sparse_layers(reader, keys, arch->L, &sparse));
+    KP_TRY(kp_megatron_sparse(reader, keys, arch->L, &sparse));
     for (int64_t i = 0; i < arch->L; i++) {
         if (!sparse[i]) continue;
         blocks[i].mlp = cfg;

@@ -20,4 +20,7 @@ kp_status kp_megatron_t5(kp_reader *reader, const kp_hf_keys *keys, const kp_hf_
 /* T5's blocks of the decoder; as many as the encoder's if not said. */
 kp_status kp_megatron_decoder_blocks(const kp_hf_keys *keys, int64_t otherwise, int64_t *ret);
 
+/* *ret: for each of L layers whether it has experts. KP_INPUT: a pattern of another length. */
+kp_status kp_megatron_sparse(kp_reader *reader, const kp_hf_keys *keys, int64_t L, uint8_t **ret);
+
 #endif

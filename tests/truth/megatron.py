@@ -50,8 +50,33 @@ def sets(row):
     return ("megatron-golden-a100",), ()
 
 
+def bridge(row):
+    """Megatron-Bridge and nanotron: Llamas whose sizes the record gives, in Megatron's arguments."""
+    c = row["config"]
+    sizes = ("layers", "hidden", "heads", "kv_heads", "ffn", "vocab", "seq", "mbs", "gbs", "tp", "dp", "dtype")
+    if any(name not in c for name in sizes) or not card(row):
+        return Left((row["group"],), row["id"], "the record has no sizes")
+    stages = c.get("pp", 1)
+    model = {"num-layers": c["layers"], "hidden-size": c["hidden"], "num-attention-heads": c["heads"],
+             "group-query-attention": True, "num-query-groups": c["kv_heads"], "ffn-hidden-size": c["ffn"],
+             "padded-vocab-size": c["vocab"], "seq-length": c["seq"], "micro-batch-size": c["mbs"],
+             "global-batch-size": c["gbs"], "swiglu": True, "normalization": "RMSNorm",
+             "disable-bias-linear": True, "position-embedding-type": "rope", "hidden-dropout": 0,
+             "attention-dropout": 0, "untie-embeddings-and-output-weights": True, "bf16": True,
+             "tensor-model-parallel-size": c["tp"], "pipeline-model-parallel-size": stages,
+             "sequence-parallel": c["tp"] > 1, "use-distributed-optimizer": True}
+    if "vpp" in c:
+        model["num-virtual-stages-per-pipeline-rank"] = c["vpp"]
+    if "fp8" in c["dtype"].lower():
+        model["fp8-format"] = "hybrid"
+    asked = ["--framework", "megatron", "--gpu", card(row), "--dp", str(c["dp"])]
+    return Row((row["group"],), row["id"], row["bytes"], model, asked)
+
+
 def rows(data):
     for row in records(data, "memory", "measured.jsonl"):
+        if row.get("group") in ("megatron-bridge", "nanotron"):
+            yield bridge(row)
         if row.get("group") != "megatron-golden":
             continue
         golden, static = sets(row)
