@@ -20,7 +20,7 @@ kp_suspect kp_suspect_of(const kp_explaining *e, uint32_t layer)
 
 bool kp_holds_unknown(const kp_suspect *s)
 {
-    return s->op && s->op->op == KP_OP_OPAQUE;
+    return s->op && s->op->op == KP_OP_OPAQUE && !s->op->attr.program;
 }
 
 /* Does `name` hold `word`, whatever the case? */
