@@ -28,6 +28,8 @@ static bool transposed(const kp_keep *keep, const kp_graph_op *op)
 
 static kp_keep_rule rule_of(const kp_keep *keep, const kp_graph_op *op)
 {
+    if (op->op == KP_OP_ACT && op->attr.activation == KP_ACT_RELU6 && keep->profile->acts_over)
+        return (kp_keep_rule){.out = true, .store = KP_STORE_IN_PLACE}; /* hardtanh_ */
     if (op->op == KP_OP_ACT) {
         kp_keep_rule rule = keep->profile->acts[op->attr.activation];
         bool none =
@@ -37,6 +39,7 @@ static kp_keep_rule rule_of(const kp_keep *keep, const kp_graph_op *op)
     kp_keep_rule rule = keep->profile->rules[op->op];
     if (op->op == KP_OP_DROPOUT && !(op->attr.rate > 0))
         return (kp_keep_rule){.store = KP_STORE_ALIAS};
+    if (op->op == KP_OP_RELU && keep->profile->acts_over) rule.store = KP_STORE_IN_PLACE;
     if (op->op == KP_OP_VIEW && keep->graph->tensors[op->out[0]].shape.rank == 2 &&
         transposed(keep, op))
         rule.store = KP_STORE_NEW;

@@ -2,6 +2,7 @@
 #include "planner/estimate/memory.h"
 #include "planner/estimate/outside.h"
 #include "planner/estimate/packing.h"
+#include "planner/estimate/reserve.h"
 #include "planner/estimate/taping.h"
 
 /* Of what lives through the step: tensors are rounded up to 512 bytes, flat shards to the group. */
@@ -150,19 +151,24 @@ static uint64_t times(uint64_t bytes, double factor)
 
 /* State and inputs are arithmetic; the rest of the tape is a model with an error, the constants
  * have ranges of their own. */
-static void bounds(const replay *r, const kp_profile *p, const kp_outside *o, kp_memory *m)
+static void bounds(const replay *r, const kp_profile *p, const kp_outside *o, uint64_t waste,
+                   kp_memory *m)
 {
     const uint64_t *b = r->peak.bytes;
     uint64_t exact = r->holes + b[KP_CAT_WEIGHTS] + b[KP_CAT_OPTIMIZER] + b[KP_CAT_INPUTS];
     uint64_t rest = r->peak_total + r->holes - exact;
     uint64_t low = exact + times(rest, 1 - p->error_low),
              high = exact + times(rest, 1 + p->error_high);
-    m->low_bytes = low + times(low, p->waste_low) + kp_categories_sum(&o->low);
-    m->high_bytes = high + times(high, p->waste_high) + kp_categories_sum(&o->high);
-    m->allocated.low = low + o->inside_low;
-    m->allocated.high = high + o->inside_high;
-    m->reserved.low = m->allocated.low + times(m->allocated.low, p->waste_low);
-    m->reserved.high = m->allocated.high + times(m->allocated.high, p->waste_high);
+    uint64_t rounded = m->allocated.bytes - r->peak_total - r->holes - o->inside; /* blocks */
+    m->allocated.low = low + o->inside_low + rounded;
+    m->allocated.high = high + o->inside_high + rounded;
+    uint64_t least = p->caching ? waste / 2 : times(low, p->waste_low),
+             largest = times(high, p->waste_high) + p->waste_bytes;
+    if (p->caching) largest = kp_min_u64(waste + waste / 2, largest);
+    m->reserved.low = m->allocated.low + least;
+    m->reserved.high = m->allocated.high + largest;
+    m->low_bytes = low + rounded + least + kp_categories_sum(&o->low);
+    m->high_bytes = high + rounded + largest + kp_categories_sum(&o->high);
 }
 
 /* Megatron's stages hold what they received until the next step, and without virtual stages the
@@ -190,14 +196,15 @@ static void between(const replay *r, const kp_training *training, const kp_profi
         (kp_bounded){kept, kept - times(kept, p->error_low), kept + times(kept, p->error_high)};
 }
 
-static void finish(const replay *r, const kp_profile *p, const kp_outside *o, kp_memory *m)
+/* What the framework's allocator holds beyond the tape: a share, or what its replay says. */
+static void finish(const replay *r, const kp_outside *o, const kp_replayed *held, kp_memory *m)
 {
+    uint64_t asked = r->peak_total + r->holes + o->inside;
+    m->allocated.bytes = kp_max_u64(held->allocated_bytes, asked);
+    m->reserved.bytes = kp_max_u64(held->reserved_bytes, m->allocated.bytes);
     m->peak = r->peak;
     for (int c = 0; c < KP_CAT_COUNT; c++) m->peak.bytes[c] += o->bytes.bytes[c];
-    uint64_t allocated = r->peak_total + r->holes + o->inside, waste = times(allocated, p->waste);
-    m->peak.bytes[KP_CAT_FRAGMENTATION] += waste + r->holes;
-    m->allocated.bytes = allocated;
-    m->reserved.bytes = allocated + waste;
+    m->peak.bytes[KP_CAT_FRAGMENTATION] += m->reserved.bytes - r->peak_total - o->inside;
     uint64_t constants = kp_categories_sum(&m->peak) - r->peak_total - r->holes;
     for (int i = 0; i < KP_PHASE_COUNT; i++) {
         m->phase_bytes[i] = r->phase[i] + constants;
@@ -230,6 +237,64 @@ static void host_bytes(const kp_tape *tape, const kp_training *training, kp_memo
     m->host_bytes = kp_add_u64(m->host_runtime_bytes, kp_add_u64(weights, m->host_data_bytes));
 }
 
+/* ---- the allocator ---- */
+
+typedef struct holder {
+    const kp_tape *tape;
+    const kp_profile *profile;
+    const kp_outside *outside;
+    bool benchmark; /* cudnn.benchmark */
+    uint64_t usable_bytes;
+    kp_arena *arena;
+    kp_err *err;
+} holder;
+
+/* What the framework's allocator holds if all but state is `stretch` times as large and what
+ * stands outside it takes `outside`. */
+static kp_status hold(const holder *h, double stretch, const kp_categories *outside,
+                      kp_replayed *ret)
+{
+    uint64_t beside = kp_categories_sum(outside) - h->outside->inside;
+    kp_reserve_ask ask = {.stretch = stretch,
+                          .capacity_bytes = kp_sub_u64(h->usable_bytes, beside),
+                          .space_bytes = h->outside->inside,
+                          .space_count = h->profile->space_count,
+                          .empties = h->benchmark};
+    return kp_reserve_replay(h->tape, &ask, h->arena, ret, h->err);
+}
+
+/* The expected: on this card if that works, else on one without a limit. */
+static kp_status hold_expected(const holder *h, uint64_t asked, kp_replayed *ret)
+{
+    *ret = (kp_replayed){asked, asked + times(asked, h->profile->waste), 0};
+    if (!h->profile->caching) return KP_OK;
+    KP_TRY(hold(h, 1, &h->outside->bytes, ret));
+    holder free = *h;
+    free.usable_bytes = UINT64_MAX;
+    return ret->failed_bytes ? hold(&free, 1, &h->outside->bytes, ret) : KP_OK;
+}
+
+/* Where the card lies inside the bounds: the allocator gives free segments back before it fails,
+ * so it fits if the high bound's replay on this card succeeds, and not if the low one's fails. */
+static kp_status sharpen(const holder *h, kp_memory *m)
+{
+    const kp_profile *p = h->profile;
+    uint64_t peak = kp_categories_sum(&m->peak);
+    kp_replayed got;
+    if (!p->caching || m->low_bytes > h->usable_bytes || m->high_bytes <= h->usable_bytes)
+        return KP_OK;
+    if (peak <= h->usable_bytes) {
+        kp_categories high = h->outside->high;
+        high.bytes[KP_CAT_WORKSPACE] -= h->outside->spare;
+        KP_TRY(hold(h, 1 + p->error_high, &high, &got));
+        if (!got.failed_bytes) m->high_bytes = h->usable_bytes;
+    } else {
+        KP_TRY(hold(h, 1 - p->error_low, &h->outside->low, &got));
+        if (got.failed_bytes) m->low_bytes = h->usable_bytes + 1;
+    }
+    return KP_OK;
+}
+
 static kp_status measure(const kp_tape *tape, const kp_training *training, const kp_device *device,
                          bool live, kp_arena *arena, kp_memory *ret, kp_err *err)
 {
@@ -240,9 +305,13 @@ static kp_status measure(const kp_tape *tape, const kp_training *training, const
     if (p->xla && tape->part.strategy.pp == 1) /* XLA programs have no stages */
         KP_TRY(kp_packing_holes(tape, r.peak_total, arena, &r.holes, err));
     kp_outside o = kp_outside_of(tape, training, device);
-    finish(&r, p, &o, &m);
+    holder h = {tape, p, &o, training->cudnn_benchmark, device->usable_bytes, arena, err};
+    kp_replayed got;
+    KP_TRY(hold_expected(&h, r.peak_total + r.holes + o.inside, &got));
+    finish(&r, &o, &got, &m);
     between(&r, training, p, &o, &m);
-    bounds(&r, p, &o, &m);
+    bounds(&r, p, &o, m.reserved.bytes - m.allocated.bytes, &m);
+    KP_TRY(sharpen(&h, &m));
     uint64_t peak = kp_categories_sum(&m.peak);
     m.low_bytes = kp_min_u64(m.low_bytes, peak);
     m.high_bytes = kp_max_u64(m.high_bytes, peak);

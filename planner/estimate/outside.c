@@ -57,11 +57,35 @@ static void add_space(const kp_tape *tape, const kp_training *training, const kp
     o->high.bytes[KP_CAT_WORKSPACE] = space.high + (convolutions ? p->conv_high_bytes : 0);
 }
 
-static void add_runtime(const kp_tape *tape, const kp_profile *p, kp_outside *o)
+/* Contexts of torch builds that load all their kernels at once (CUDA before 11.7): device memory
+ * less what the allocator held, in published runs of image classifiers. Kernels reserve memory for
+ * each multiprocessor: the two cards of 8.6 differ by 4 MiB of them. */
+static const struct {
+    const char *capability;
+    uint64_t bytes, per_sm_bytes;
+} contexts[] = {
+    {"3.7", 480 * MIB, 0},  /* K80 */
+    {"7.0", 1355 * MIB, 0}, /* V100; 1343 MiB in the documentation of transformers */
+    {"7.5", 1070 * MIB, 0}, /* RTX 2070 SUPER */
+    {"8.0", 1823 * MIB, 0}, /* A100: 1.78 GiB with PyTorch 1.10 (ml-engineering) */
+    {"8.6", 1110 * MIB, 4 * MIB + MIB / 10}, /* RTX 3070, RTX 3090 */
+};
+
+static void add_runtime(const kp_tape *tape, const kp_profile *p, const kp_training *training,
+                        const kp_device *device, kp_outside *o)
 {
+    uint32_t version = training->torch_version;
+    const char *capability = device->kind->compute_capability;
     o->bytes.bytes[KP_CAT_RUNTIME] = p->runtime_bytes;
     o->low.bytes[KP_CAT_RUNTIME] = p->runtime_low_bytes;
     o->high.bytes[KP_CAT_RUNTIME] = p->runtime_high_bytes;
+    for (size_t i = 0; i < KP_LEN(contexts) && version && version < 113 && capability; i++) {
+        if (strcmp(capability, contexts[i].capability)) continue;
+        uint64_t bytes = contexts[i].bytes + contexts[i].per_sm_bytes * device->kind->sm_count;
+        o->bytes.bytes[KP_CAT_RUNTIME] = bytes;
+        o->low.bytes[KP_CAT_RUNTIME] = bytes - bytes / 20;
+        o->high.bytes[KP_CAT_RUNTIME] = bytes + bytes / 20;
+    }
     for (uint32_t i = 0; i < tape->n_buffers && p->prefetch; i++) /* the next batch */
         if (tape->buffers[i].category == KP_CAT_INPUTS)
             o->bytes.bytes[KP_CAT_INPUTS] += tape->buffers[i].bytes;
@@ -71,9 +95,10 @@ static void add_runtime(const kp_tape *tape, const kp_profile *p, kp_outside *o)
 kp_outside kp_outside_of(const kp_tape *tape, const kp_training *training, const kp_device *device)
 {
     const kp_profile *profile = kp_profile_of(training->framework);
-    kp_outside o = {0};
+    kp_outside o = {.spare = tape->scratch_bytes};
     add_nccl(tape, device, &o);
     add_space(tape, training, profile, device, &o);
-    add_runtime(tape, profile, &o);
+    add_runtime(tape, profile, training, device, &o);
+    o.high.bytes[KP_CAT_WORKSPACE] += o.spare;
     return o;
 }

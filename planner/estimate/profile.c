@@ -164,24 +164,24 @@ static const kp_profile tf_graph = {
     .scalar_bytes = 12, .rules = tf_rules, .acts = tf_acts,
     .runtime_source = "CUDA context: 264 to 375 MiB on T4 and P100 before use, more after",
 };
-/* torch: CublasHandlePool.cpp for the workspaces; reserved / allocated 1.007 to 1.163 over published
- * ranks. */
+/* torch: CublasHandlePool.cpp for the workspaces. What the allocator holds is replayed; published
+ * ranks hold at most 1.223 of what is handed out, and small models some segments more. */
 static const kp_profile keras_torch = {
+    .caching = true, .waste_bytes = 64 * MIB,
     .programs = true, .grads_together = true, .casts_kernels = true, .update_all = 1, .loss_kept = 1, .loss_moment = 1,
     .space_bytes = 8519680, .space_9_bytes = 32 * MIB, .space_count = 2,
-    .conv_bytes = 128 * MIB, .conv_high_bytes = 1024 * MIB,
     .runtime_bytes = 600 * MIB, .runtime_low_bytes = 448 * MIB, .runtime_high_bytes = 1454 * MIB,
-    .waste = .04, .waste_low = .007, .waste_high = .163, .error_low = .08, .error_high = .10,
+    .waste = .04, .waste_low = .007, .waste_high = .223, .error_low = .08, .error_high = .10,
     .scalar_bytes = 12, .rules = torch_rules, .acts = torch_acts,
     .runtime_source = "device memory less PyTorch's reserve in published runs: 448 to 1454 MiB",
 };
 static const kp_profile torch = {
+    .caching = true, .waste_bytes = 64 * MIB, .acts_over = true,
     .programs = true, .grads_together = true, .flash = true, .casts_kernels = true, .update_all = 1,
     .loss_kept = 1, .loss_moment = 1,
     .space_bytes = 8519680, .space_9_bytes = 32 * MIB, .space_count = 2,
-    .conv_bytes = 128 * MIB, .conv_high_bytes = 1024 * MIB,
     .runtime_bytes = 600 * MIB, .runtime_low_bytes = 448 * MIB, .runtime_high_bytes = 1454 * MIB,
-    .waste = .04, .waste_low = .007, .waste_high = .163, .error_low = .08, .error_high = .10,
+    .waste = .04, .waste_low = .007, .waste_high = .223, .error_low = .03, .error_high = .05,
     .scalar_bytes = 4, .rules = torch_rules, .acts = torch_acts,
     .runtime_source = "device memory less PyTorch's reserve in published runs: 448 to 1454 MiB",
 };

@@ -50,6 +50,8 @@ typedef struct kp_profile {
     bool channels_first; /* float32 convolutions run so: others have their operands transposed */
     bool norms_f32;      /* normalisations compute in float32 whatever the policy */
     bool space_outside;  /* the products' workspace is not the framework allocator's */
+    bool caching;        /* torch's caching allocator: replayed (reserve.h), waste only bounds it */
+    bool acts_over;      /* activation functions run in place where autograd allows it */
     uint8_t update_one;  /* copies of one weight at a time that the update holds, if it has slots */
     uint8_t update_all;  /* copies of all weights that it holds (torch's foreach) */
     uint8_t loss_kept,
@@ -60,7 +62,9 @@ typedef struct kp_profile {
     uint32_t space_count;
     uint64_t conv_bytes, conv_high_bytes; /* cuDNN's scratch, outside the framework's allocator */
     uint64_t runtime_bytes, runtime_low_bytes, runtime_high_bytes; /* CUDA context and kernels */
-    double waste, waste_low, waste_high; /* the allocator's own, as a share of what it hands out */
+    double waste, waste_low, waste_high; /* the allocator's own, as a share of what it hands out;
+                                            caching: waste_high is only the bound of its replay */
+    uint64_t waste_bytes;                /* caching: more that the bound leaves to small models */
     const char *runtime_source;
     double error_low, error_high; /* of the tape itself, as a share of what is not state */
     uint32_t scalar_bytes;        /* step counter and learning rate */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "planner/estimate/conv_space.h"
 #include "planner/estimate/taping.h"
 #include <assert.h>
 
@@ -129,31 +130,37 @@ static void find_endings(kp_taping *t)
 
 /* ---- the end of the step ---- */
 
-/* An optimizer without slots adds to the weights in place. */
-static bool has_slots(const kp_taping *t)
+/* Copies of every weight that the update holds at once. torch's foreach implementations (the
+ * default from 2.0 on) write one, but plain and momentum SGD work in place. */
+static uint64_t update_copies(const kp_taping *t)
 {
-    return t->training->optimizer != KP_OPT_SGD || t->training->extra_slots;
+    const kp_training *g = t->training;
+    bool plain = g->optimizer == KP_OPT_SGD && !g->extra_slots;
+    bool in_place = plain || g->optimizer == KP_OPT_SGD_MOMENTUM;
+    bool single = g->torch_version && g->torch_version < 200;
+    if (!t->together) return 0;
+    if (g->framework == KP_FW_TORCH && (in_place || single)) return 0;
+    return (plain ? 0 : t->profile->update_all) + (t->profile->scalers ? 1u : 0u);
 }
 
 void kp_tape_update(kp_taping *t)
 {
     const kp_graph *g = t->graph;
     bool keras_sums = kp_taping_accumulates(t) && t->training->framework < KP_FW_TORCH;
-    uint64_t all = 0, wide = kp_taping_is_megatron(t) && t->training->launch.half_grads,
-             each = has_slots(t) ? t->profile->update_all : 0,
-             copies = t->together ? each + (t->profile->scalers ? 1u : 0u) : 0;
+    uint64_t copies = update_copies(t),
+             wide = kp_taping_is_megatron(t) && t->training->launch.half_grads;
+    uint32_t first = t->n_buffers;
     kp_taping_step(t, KP_PHASE_OPTIMIZER, KP_NO);
     for (uint32_t w = 0; w < g->n_weights && copies + wide; w++) {
         kp_dtype dtype;
+        if (!t->here[w] || !g->weights[w].trainable) continue;
         uint64_t bytes = kp_taping_grad_bytes(t, w, &dtype);
         if (wide) bytes = kp_mul_u64(kp_sizes_weight_elems(&t->sizes, w), 4);
-        if (t->here[w] && g->weights[w].trainable)
-            all = kp_add_u64(all, bytes / kp_taping_weight_shards(t, 1, w));
+        bytes /= kp_taping_weight_shards(t, 1, w);
+        kp_taping_weight(t, w, KP_CAT_TEMPORARY, KP_TEXT_UPDATE, dtype,
+                         kp_mul_u64(bytes, copies + wide), 1);
     }
-    all = kp_mul_u64(all, copies + wide);
-    kp_taping_new b = {KP_CAT_TEMPORARY, KP_NO, KP_NO, "update of all weights", NULL,
-                       KP_UINT8,         all};
-    kp_taping_drop(t, kp_taping_take(t, &b, 1));
+    for (uint32_t end = t->n_buffers; first < end; first++) kp_taping_drop(t, first);
     for (uint32_t w = 0; w < g->n_weights && !keras_sums; w++) kp_taping_drop(t, t->weight_grad[w]);
 }
 
@@ -190,6 +197,15 @@ static kp_status set_up(kp_taping *t)
     return kp_tape_segments(t);
 }
 
+/* The largest scratch that any convolution may ask a caching allocator for. */
+static uint64_t most_scratch(const kp_taping *t)
+{
+    uint64_t most = 0;
+    for (uint32_t i = t->part->first_op; i < t->part->end_op && t->profile->caching; i++)
+        most = kp_max_u64(most, kp_conv_space_high_bytes(&t->sizes, &t->graph->ops[i]));
+    return most;
+}
+
 kp_status kp_tape_run(const kp_graph *graph, const kp_training *training, const kp_part *part,
                       bool late, kp_arena *arena, kp_tape *ret, kp_err *err)
 {
@@ -214,8 +230,8 @@ kp_status kp_tape_run(const kp_graph *graph, const kp_training *training, const 
     save(&t);
     if (t.profile->xla && part->strategy.pp == 1) kp_tape_idle(&t);
     if (kp_taping_failed(&t)) return t.status;
-    *ret =
-        (kp_tape){graph, *part, t.buffers, t.events, t.steps, t.n_buffers, t.n_events, t.n_steps};
+    *ret = (kp_tape){graph,       *part,      t.buffers, t.events,        t.steps,
+                     t.n_buffers, t.n_events, t.n_steps, most_scratch(&t)};
     return KP_OK;
 }
 

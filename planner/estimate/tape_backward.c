@@ -269,10 +269,12 @@ static void backward_eager(kp_taping *t, uint32_t op, uint32_t key)
     const kp_graph_op *o = &t->graph->ops[op];
     bool pass = t->keep.back[op] == KP_BACK_PASS;
     take_extras(t, op, KP_EXTRA_BACKWARD);
+    uint32_t space = kp_tape_product_space(t, op);
     if (!pass) input_gradients(t, op);
     kp_tape_weight_grads(t, op);
     kp_tape_drop_needs(t, op, true, true);
     drop_extras(t, op);
+    kp_taping_drop(t, space);
     if (pass)
         hand_on(t, o, key);
     else

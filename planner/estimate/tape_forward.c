@@ -2,6 +2,7 @@
  *
  * planner/estimate/tape_forward.c — the forward pass: values come when their op runs and go after
  * their last reader, unless the backward pass reads them. */
+#include "planner/estimate/conv_space.h"
 #include "planner/estimate/taping.h"
 
 void kp_tape_other_copies(kp_taping *t, kp_taping_new b)
@@ -179,6 +180,12 @@ uint32_t kp_tape_product_space(kp_taping *t, uint32_t op)
     bool loop = o->op == KP_OP_RNN && o->attr.cell != KP_CELL_CONV_LSTM;
     bool product =
         o->op == KP_OP_MATMUL || o->op == KP_OP_ATTN_SCORES || o->op == KP_OP_ATTN_CONTEXT || loop;
+    uint64_t conv = t->profile->caching ? kp_conv_space_bytes(&t->sizes, o) : 0;
+    if (conv) {
+        kp_taping_new b = {KP_CAT_WORKSPACE, o->layer, KP_NO, "workspace of the convolution", NULL,
+                           KP_UINT8,         conv};
+        return kp_taping_take(t, &b, 1);
+    }
     if (!t->profile->products_space || !product || tiny_product(t, o)) return KP_NO;
     kp_taping_new b = {KP_CAT_WORKSPACE,           o->layer, KP_NO,
                        "workspace of the product", NULL,     KP_UINT8,

@@ -196,6 +196,6 @@ uint64_t kp_taping_grad_bytes(const kp_taping *t, uint32_t weight, kp_dtype *ret
 
 bool kp_taping_accumulates(const kp_taping *t)
 {
-    return kp_taping_is_megatron(t) || t->training->grad_accum > 1 ||
+    return kp_taping_is_megatron(t) || t->training->zeroed_grads || t->training->grad_accum > 1 ||
            t->part->strategy.micro_batches > 1;
 }

@@ -192,7 +192,8 @@ bool kp_taping_is_megatron(const kp_taping *t);
 uint64_t kp_taping_grad_bytes(const kp_taping *t, uint32_t weight, kp_dtype *ret_dtype);
 /* The type that a weight's layer computes in. */
 kp_dtype kp_taping_compute(const kp_taping *t, uint32_t weight);
-/* True if gradients are summed over several micro-batches before the update. */
+/* True if gradients are added to buffers that are there already: over several micro-batches, or
+ * over steps that start with zeros. */
 bool kp_taping_accumulates(const kp_taping *t);
 
 #endif

@@ -320,6 +320,19 @@ static kp_status resolve_rnn(resolver *r)
     return assume(r, "rnn", kp_rnn_mode_names[t->rnn], "what the framework runs on a GPU (--rnn)");
 }
 
+/* zero_grad() sets gradients to None from torch 2.0 on, before it filled them with zeros. */
+static kp_status resolve_torch(resolver *r)
+{
+    kp_training *t = r->out;
+    uint32_t version = r->graph->compile.torch_version;
+    if (t->framework != KP_FW_TORCH || !version) return KP_OK;
+    t->torch_version = version;
+    t->cudnn_benchmark = r->graph->compile.cudnn_benchmark;
+    t->zeroed_grads = version < 200;
+    return assume(r, "torch", kp_arena_fmt(r->arena, "%u.%u", version / 100, version % 100),
+                  "the file's compile_config");
+}
+
 static kp_status resolve_rest(resolver *r)
 {
     kp_training *t = r->out;
@@ -353,6 +366,7 @@ kp_status kp_training_resolve(const kp_graph *graph, const kp_options *options, 
     KP_TRY(resolve_optimizer(&r));
     KP_TRY(resolve_loss(&r));
     KP_TRY(resolve_rnn(&r));
+    KP_TRY(resolve_torch(&r));
     KP_TRY(resolve_rest(&r));
     *ret = training;
     return KP_OK;

@@ -16,9 +16,11 @@
     X(SGD, "sgd", 0)                                                                               \
     X(SGD_MOMENTUM, "sgd_momentum", 1)                                                             \
     X(RMSPROP, "rmsprop", 1)                                                                       \
-    X(ADAGRAD, "adagrad", 1) X(ADADELTA, "adadelta", 2) X(ADAM, "adam", 2) X(ADAMW, "adamw", 2)    \
-        X(ADAMAX, "adamax", 2) X(NADAM, "nadam", 2) X(FTRL, "ftrl", 2) X(LION, "lion", 1)          \
-            X(LAMB, "lamb", 2) X(MUON, "muon", 2) X(ADAFACTOR, "adafactor", 0)
+    X(ADAGRAD, "adagrad", 1)                                                                       \
+    X(ADADELTA, "adadelta", 2)                                                                     \
+    X(ADAM, "adam", 2) X(ADAMW, "adamw", 2) X(ADAMAX, "adamax", 2) X(NADAM, "nadam", 2)            \
+        X(FTRL, "ftrl", 2) X(LION, "lion", 1) X(LAMB, "lamb", 2) X(MUON, "muon", 2)                \
+            X(ADAFACTOR, "adafactor", 0)
 
 typedef enum kp_optimizer {
 #define KP_OPTIMIZER_ENUM(name, text, slots) KP_OPT_##name,
@@ -49,6 +51,9 @@ typedef struct kp_training {
     const char *loss_name;
     kp_rnn_mode rnn;     /* LOOP or CUDNN */
     uint32_t grad_accum; /* >= 1 */
+    uint32_t torch_version; /* 100 x major + minor; 0: a current one */
+    bool cudnn_benchmark;   /* torch tries all algorithms of a convolution and takes the fastest */
+    bool zeroed_grads;      /* gradients are set to zero, not freed: they live in all phases */
     uint32_t multiprocessors; /* of the card; 0: not known */
     bool retain_graph;   /* torch: the backward pass frees nothing that was saved */
     const char *gradient_dtype; /* of given gradients; NULL: the output's */

@@ -99,8 +99,10 @@ static const char *loss_name(json_t *json)
         json_t *inner = json_object_get(json, "config");
         const char *class_name = json_string_value(json_object_get(json, "class_name"));
         if (class_name && strcmp(class_name, "function")) return class_name;
-        if (class_name) json = inner;
-        else json = json_object_iter_value(json_object_iter(json));
+        if (class_name)
+            json = inner;
+        else
+            json = json_object_iter_value(json_object_iter(json));
     }
     return NULL;
 }
@@ -114,6 +116,21 @@ static void read_backward(const json_t *json, kp_compile *ret)
     if (dtype && kp_dtype_from_name(dtype, &known)) ret->gradient_dtype = kp_dtype_names[known];
 }
 
+/* What a Keras file cannot say of a model that torch runs: "torch": {"version": "1.12",
+ * "cudnn_benchmark": true}. */
+static void read_torch(const json_t *json, kp_compile *ret)
+{
+    const char *version = json_string_value(json_object_get(json, "version"));
+    unsigned major = 0, minor = 0;
+    ret->cudnn_benchmark = json_is_true(json_object_get(json, "cudnn_benchmark"));
+    for (; version && isdigit((unsigned char)*version) && major < 100; version++)
+        major = 10 * major + (unsigned)(*version - '0');
+    if (version && *version == '.') version++;
+    for (; version && isdigit((unsigned char)*version) && minor < 10; version++)
+        minor = 10 * minor + (unsigned)(*version - '0');
+    if (major < 100 && minor < 100) ret->torch_version = 100 * major + minor;
+}
+
 kp_status kp_keras_compile(kp_reader *reader, const json_t *json, kp_compile *ret)
 {
     *ret = (kp_compile){.learning_rate = (double)NAN};
@@ -122,6 +139,7 @@ kp_status kp_keras_compile(kp_reader *reader, const json_t *json, kp_compile *re
     if (!optimizer) optimizer = json_object_get(json, "optimizer_config");
     read_optimizer(optimizer, ret);
     read_backward(json_object_get(json, "torch"), ret);
+    read_torch(json_object_get(json, "torch"), ret);
     const char *loss = loss_name(json_object_get(json, "loss"));
     return loss ? snake(reader->arena, loss, &ret->loss, reader->err) : KP_OK;
 }

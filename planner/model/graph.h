@@ -141,6 +141,8 @@ typedef struct kp_compile {
     bool retain_graph;       /* "torch": {"retain_graph": true}, and the type of given gradients: */
     const char *gradient_dtype; /* {"gradient_dtype": "bfloat16"}, a name of kp_dtype_names; NULL */
     const char *loss;                          /* snake case, "categorical_crossentropy" */
+    uint32_t torch_version; /* 100 x major + minor of "torch": {"version": "1.12"}; 0: not said */
+    bool cudnn_benchmark;   /* torch.backends.cudnn.benchmark, in the same object */
 } kp_compile;
 
 typedef struct kp_graph {
