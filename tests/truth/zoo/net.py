@@ -4,6 +4,12 @@ torch pads a convolution of odd width k by (k-1)/2 on both sides, which gives th
 'same'; where it does not, the picture is padded first."""
 from keras_models import Graph
 
+def divisible(value, by=8, limit=.9):
+    """The multiple of `by` that channels are rounded to; not below `limit` of the value."""
+    new = max(by, int(value + by / 2) // by * by)
+    return new + by if limit and new < limit * value else new
+
+
 ACTIVATIONS = {"relu": ("ReLU", {}), "relu6": ("ReLU", {"max_value": 6.0})}
 
 

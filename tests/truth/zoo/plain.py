@@ -64,3 +64,8 @@ def torchvision(name, image, classes=1000):
     if name.startswith("densenet") and name[8:].isdigit() and int(name[8:]) in DENSENET:
         return densenet(name, image, classes, *DENSENET[int(name[8:])])
     return None
+
+
+def timm(name, image, classes=1000):
+    """timm's VGG ends in convolutions of the same sizes; its DenseNets are torchvision's."""
+    return torchvision(name.removeprefix("tv_"), image, classes)

@@ -1,61 +1,119 @@
 """ResNets of torchvision and timm: plain, wide, grouped; deep stems, average-pooled shortcuts,
 squeeze and excitation."""
-from .net import Net
+import re
+from dataclasses import dataclass
+from .net import Net, divisible
 
 
-def bottleneck(net, width, out, s, groups, shortcut):
-    x = net.x
-    net.cna(width, 1)
-    net.cna(width, 3, s, groups)
-    net.conv(out, 1)
+@dataclass
+class Kind:
+    layers: tuple
+    bottle: bool = True
+    groups: int = 1
+    base: int = 64
+    deep: int = 0         # width of a stem of three convolutions; 0: one of 7x7
+    tiered: bool = False  # that stem widens: width, 2 x 3/4, 64
+    pooled: bool = False  # shortcuts average first
+    attention: str = ""   # "se"
+    ratio: float = 1 / 16
+    smooth: bool = False  # averages where it strides (aa)
+    max_pool: bool = True
+
+
+def squeeze(net, x, kind):
+    c = net.channels(x)
+    inner = divisible(c * kind.ratio, 8, 0)
+    net.mean(x, keepdims=True)
+    net.conv(inner, 1, bias=True)
+    net.act()
+    net.conv(c, 1, bias=True)
+    gate = net.act("sigmoid")
+    return net.mul(x, gate)
+
+
+def shortcut(net, x, out, s, kind):
+    if s == 1 and net.channels(x) == out:
+        return x
+    if kind.pooled and s > 1:
+        x = net.pool(2, s, kind="average", x=x)
+        s = 1
+    net.conv(out, 1, s, x=x)
+    return net.norm()
+
+
+def block(net, planes, s, kind):
+    x, out = net.x, planes * (4 if kind.bottle else 1)
+    width = planes * kind.base // 64 * kind.groups if kind.bottle else planes
+    if kind.bottle:
+        net.cna(width, 1)
+    net.cna(width, 3, 1 if kind.smooth else s, kind.groups)
+    if kind.smooth and s > 1:
+        net.pool(2, 2, kind="average")
+    net.conv(out, 1 if kind.bottle else 3)
     y = net.norm()
-    if shortcut:
-        net.conv(out, 1, s, x=x)
-        x = net.norm()
-    net.add(y, x)
+    if kind.attention:
+        y = squeeze(net, y, kind)
+    net.add(y, shortcut(net, x, out, s, kind))
     net.act()
 
 
-def basic(net, width, out, s, groups, shortcut):
-    x = net.x
-    net.cna(width, 3, s)
-    net.conv(out, 3)
-    y = net.norm()
-    if shortcut:
-        net.conv(out, 1, s, x=x)
-        x = net.norm()
-    net.add(y, x)
-    net.act()
+def stem(net, kind):
+    if kind.deep:
+        widths = (3 * kind.deep // 4, kind.deep) if kind.tiered else (kind.deep, kind.deep)
+        net.cna(widths[0], 3, 2)
+        net.cna(widths[1], 3)
+        net.cna(64 if kind.tiered or kind.deep == 32 else 2 * kind.deep, 3)
+    else:
+        net.cna(64, 7, 2)
+    if kind.max_pool:
+        net.pool(3, 2)
 
 
-def resnet(name, image, classes, layers, block=bottleneck, groups=1, base=64):
+def resnet(name, image, classes, kind):
     net = Net(name, image)
-    net.cna(64, 7, 2)
-    net.pool(3, 2)
-    grows = 4 if block is bottleneck else 1
-    for i, n in enumerate(layers):
-        planes = 64 << i
-        width = planes * base // 64 * groups if block is bottleneck else planes
+    stem(net, kind)
+    for i, n in enumerate(kind.layers):
         for j in range(n):
-            s = 2 if i and not j else 1
-            block(net, width, planes * grows, s, groups, s > 1 or net.channels() != planes * grows)
+            block(net, 64 << i, 2 if i and not j else 1, kind)
     net.mean()
     net.dense(classes)
     return net
 
 
-DEPTHS = {18: ([2, 2, 2, 2], basic), 34: ([3, 4, 6, 3], basic), 50: ([3, 4, 6, 3], bottleneck),
-          101: ([3, 4, 23, 3], bottleneck), 152: ([3, 8, 36, 3], bottleneck)}
-TORCHVISION = {
-    **{f"resnet{n}": (n, 1, 64) for n in DEPTHS},
-    "resnext50_32x4d": (50, 32, 4), "resnext101_32x8d": (101, 32, 8), "resnext101_64x4d": (101, 64, 4),
-    "wide_resnet50_2": (50, 1, 128), "wide_resnet101_2": (101, 1, 128),
-}
+DEPTHS = {10: (1, 1, 1, 1), 14: (1, 1, 1, 1), 18: (2, 2, 2, 2), 26: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3),
+          101: (3, 4, 23, 3), 152: (3, 8, 36, 3), 200: (3, 24, 36, 3)}
+BASIC = (10, 18, 34)
+# Prefixes that say where weights come from: the same layers.
+SOURCES = ("gluon_", "tv_", "ssl_", "swsl_", "ig_", "legacy_")
+NAME = re.compile(r"(wide_)?(se)?resne(x?)t(aa)?(\d+)(d|t|_v1[bcds])?(?:_(\d+)x(\d+)d|_(\d))?$")
+
+
+def kind_of(name):
+    for source in SOURCES:
+        name = name.removeprefix(source)
+    m = NAME.match(name)
+    if not m or int(m[5]) not in DEPTHS:
+        return None
+    wide, se, x, smooth, depth, tail, groups, base, times = m.groups()
+    if bool(x) != bool(groups) or bool(wide) != bool(times):
+        return None
+    depth, tail = int(depth), (tail or "").removeprefix("_v1")
+    kind = Kind(DEPTHS[depth], depth not in BASIC, attention="se" if se else "", smooth=bool(smooth))
+    if groups:
+        kind.groups, kind.base = int(groups), int(base)
+    if wide:
+        kind.base = 64 * int(times)
+    kind.deep = {"": 0, "b": 0, "s": 64}.get(tail, 32)
+    kind.tiered, kind.pooled = tail == "t", tail in ("d", "t")
+    return kind
 
 
 def torchvision(name, image, classes=1000):
-    if name not in TORCHVISION:
+    if not re.fullmatch(r"(resnet|resnext|wide_resnet)\d+(_.*)?", name):
         return None
-    depth, groups, base = TORCHVISION[name]
-    layers, block = DEPTHS[depth]
-    return resnet(name, image, classes, layers, block, groups, base)
+    return timm(name, image, classes)
+
+
+def timm(name, image, classes=1000):
+    kind = kind_of(name)
+    return resnet(name, image, classes, kind) if kind else None
