@@ -28,8 +28,6 @@ static bool transposed(const kp_keep *keep, const kp_graph_op *op)
 
 static kp_keep_rule rule_of(const kp_keep *keep, const kp_graph_op *op)
 {
-    if (op->op == KP_OP_ACT && op->attr.activation == KP_ACT_RELU6 && keep->profile->acts_over)
-        return (kp_keep_rule){.out = true, .store = KP_STORE_IN_PLACE}; /* hardtanh_ */
     if (op->op == KP_OP_ACT) {
         kp_keep_rule rule = keep->profile->acts[op->attr.activation];
         bool none =

@@ -51,7 +51,8 @@ typedef struct kp_profile {
     bool norms_f32;      /* normalisations compute in float32 whatever the policy */
     bool space_outside;  /* the products' workspace is not the framework allocator's */
     bool caching;        /* torch's caching allocator: replayed (reserve.h), waste only bounds it */
-    bool acts_over;      /* activation functions run in place where autograd allows it */
+    bool acts_over;      /* ReLU runs in place where autograd allows it: others in place save a
+                            copy of their input (saved_tensors_hooks) */
     uint8_t update_one;  /* copies of one weight at a time that the update holds, if it has slots */
     uint8_t update_all;  /* copies of all weights that it holds (torch's foreach) */
     uint8_t loss_kept,
