@@ -268,6 +268,7 @@ static kp_status fill(costing *c, const kp_tape *tape)
     c->out->outside_bytes = kp_categories_sum(&o.high) + t.profile->waste_bytes;
     c->out->error = t.profile->error_high;
     c->out->waste = t.profile->waste_high;
+    c->out->sent_copies = kp_tape_holds_sent(&t) ? 1 : 0;
     c->out->border_copies = kp_taping_is_megatron(&t) ? 2 : 0;
     c->out->memory_bytes_per_s = rates.memory_bytes_per_s;
     kp_dtype compute =

@@ -51,6 +51,7 @@ typedef struct kp_costs {
     double optimizer_bytes_an_elem; /* read and written by the update */
     double memory_bytes_per_s, peak_flops_per_s;
     uint32_t dp, tp, zero;
+    uint32_t sent_copies;   /* of what a stage sends, for each micro-batch in flight */
     uint32_t border_copies; /* of what a stage receives, beside what its layers keep */
 } kp_costs;
 

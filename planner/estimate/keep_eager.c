@@ -41,6 +41,8 @@ static kp_keep_rule rule_of(const kp_keep *keep, const kp_graph_op *op)
     if (op->op == KP_OP_VIEW && keep->graph->tensors[op->out[0]].shape.rank == 2 &&
         transposed(keep, op))
         rule.store = KP_STORE_NEW;
+    if (op->op == KP_OP_RESCALE && keep->graph->format == KP_FORMAT_MEGATRON)
+        rule.store = KP_STORE_ALIAS; /* its rotary positions are written over queries and keys */
     if (op->op == KP_OP_CAST) {
         const kp_tensor *x = &keep->graph->tensors[op->in[0]],
                         *y = &keep->graph->tensors[op->out[0]];
@@ -112,6 +114,16 @@ static bool pool_scratch(kp_keep *keep, uint32_t op)
                      transposed(keep, o) ? x : 0);
 }
 
+/* An embedding whose ranks have own samples, gathered behind its last operation. */
+static bool apart(const kp_keep *keep, uint32_t op)
+{
+    const kp_shard_row *row = kp_sizes_row(keep->sizes, op);
+    uint32_t layer = keep->graph->ops[op].layer;
+    if (!keep->training->launch.ends_apart || row) return false;
+    while (keep->graph->layers[layer].parent != KP_NO) layer = keep->graph->layers[layer].parent;
+    return !keep->graph->layers[layer].is_model;
+}
+
 static bool keep_extras(kp_keep *keep, uint32_t op, kp_keep_rule rule)
 {
     uint32_t y = keep->graph->ops[op].out[0];
@@ -127,6 +139,7 @@ static bool keep_extras(kp_keep *keep, uint32_t op, kp_keep_rule rule)
             return false;
     }
     if (!pool_scratch(keep, op)) return false;
+    if (apart(keep, op)) elems = kp_ceil_div(elems, keep->part->strategy.tp);
     bool again = kp_keep_again(keep, op), indices = rule.mask == 8;
     kp_extra_when when = again ? KP_EXTRA_BACKWARD : KP_EXTRA_KEPT;
     kp_category category = again ? KP_CAT_TEMPORARY : KP_CAT_ACTIVATIONS;

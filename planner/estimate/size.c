@@ -82,6 +82,7 @@ static kp_shape divided(const kp_sizes *sizes, uint32_t tensor, bool local)
     const kp_shard_row *row = kp_sizes_row(sizes, t->op);
     bool channels = row && (local ? row->y_local : row->y) == KP_LAYOUT_CHANNEL && shape.rank;
     divide_sequence(sizes, tensor, channels, &shape);
+    if (row && row->y == KP_LAYOUT_BATCH && (t->shape.per_sample & 1)) divide(&shape, 0, sizes->tp);
     if (!channels) return shape;
     kp_shard_row as = *row;
     as.y = KP_LAYOUT_CHANNEL; /* where it is divided before its collective */

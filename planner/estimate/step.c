@@ -37,8 +37,9 @@ uint64_t kp_costs_stage_bytes(const kp_costs *c, uint32_t from, uint32_t to, uin
         (b->weights_bytes - a->weights_bytes) + (b->optimizer_bytes - a->optimizer_bytes);
     uint64_t grads = b->gradients_bytes - a->gradients_bytes,
              copies = b->copies_bytes - a->copies_bytes;
-    uint64_t kept =
-        kp_mul_u64(kp_add_u64(b->kept_bytes - a->kept_bytes, c->cross_bytes[from]), in_flight);
+    uint64_t borders =
+        kp_add_u64(c->cross_bytes[from], kp_mul_u64(c->cross_bytes[to], c->sent_copies));
+    uint64_t kept = kp_mul_u64(kp_add_u64(b->kept_bytes - a->kept_bytes, borders), in_flight);
     uint64_t moment = kp_add_u64(most_of(c, from, to), c->cross_bytes[to] + c->cross_bytes[from]);
     uint64_t pass = kp_add_u64(copies, kp_add_u64(kept, moment));
     uint64_t received = kp_mul_u64(c->cross_bytes[from], c->border_copies);

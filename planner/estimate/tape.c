@@ -71,6 +71,8 @@ static kp_status lists(kp_taping *t)
     t->weight_grad = filled(t, g->n_weights);
     t->weight_copy = filled(t, g->n_weights);
     t->copied = filled(t, g->n_weights);
+    t->unit_grad = filled(t, g->n_weights);
+    t->gathered = filled(t, g->n_layers);
     t->uses = KP_NEW(t->arena, uint32_t, g->n_weights);
     t->left = KP_NEW(t->arena, uint32_t, g->n_weights);
     t->here = KP_NEW(t->arena, bool, g->n_weights);
@@ -88,20 +90,24 @@ static kp_status lists(kp_taping *t)
     t->steps = KP_NEW(t->arena, kp_tape_step, t->cap_steps);
     bool ok = t->buffers && t->refs && t->events && t->steps && t->stored && t->next_ending &&
               t->next_border && t->first_flow && t->ending && t->border && t->extra_stored &&
-              t->weight_grad && t->weight_copy && t->copied && t->uses && t->left && t->here &&
-              t->runs && t->waiting && t->waiting_key;
+              t->weight_grad && t->weight_copy && t->copied && t->unit_grad && t->gathered &&
+              t->uses && t->left && t->here && t->runs && t->waiting && t->waiting_key;
     return ok ? KP_OK : kp_nomem(t->err);
 }
 
-/* A layer's weights are where its ops are; those of layers without ops are with the first op. */
+/* Weights are where the ops are that read them; those that no op reads are with their layer's ops,
+ * or with the first op. */
 static kp_status find_weights(kp_taping *t)
 {
     const kp_graph *g = t->graph;
     uint8_t *seen = KP_NEW(t->arena, uint8_t, g->n_layers);
-    if (!seen) return kp_nomem(t->err);
+    bool *read = KP_NEW(t->arena, bool, g->n_weights);
+    if (!seen || !read) return kp_nomem(t->err);
     for (uint32_t i = 0; i < g->n_ops; i++) {
         seen[g->ops[i].layer] |= kp_keep_inside(&t->keep, i) ? 3 : 2;
-        for (uint32_t k = 0; k < g->ops[i].n_weights && kp_keep_inside(&t->keep, i); k++) {
+        for (uint32_t k = 0; k < g->ops[i].n_weights; k++) {
+            read[g->ops[i].weights[k]] = true;
+            if (!kp_keep_inside(&t->keep, i)) continue;
             t->here[g->ops[i].weights[k]] = true;
             t->uses[g->ops[i].weights[k]]++;
             t->left[g->ops[i].weights[k]] += t->keep.wants[i];
@@ -109,7 +115,7 @@ static kp_status find_weights(kp_taping *t)
     }
     for (uint32_t w = 0; w < g->n_weights; w++) {
         uint8_t s = seen[g->weights[w].layer];
-        t->here[w] |= s & 1 || (!s && t->part->first_op == 0);
+        t->here[w] |= !read[w] && (s & 1 || (!s && t->part->first_op == 0));
         bool half =
             kp_dtype_bytes(kp_taping_compute(t, w)) < 4 && kp_taping_compute(t, w) == KP_FLOAT16;
         t->together |= t->profile->scalers && half;
@@ -143,6 +149,8 @@ static uint64_t update_copies(const kp_taping *t)
     return (plain ? 0 : t->profile->update_all) + (t->profile->scalers ? 1u : 0u);
 }
 
+/* Half gradients become float32 ones for the update: beside Megatron's buffer of them, in Aceso's
+ * fork in the place of each. */
 void kp_tape_update(kp_taping *t)
 {
     const kp_graph *g = t->graph;
@@ -155,7 +163,7 @@ void kp_tape_update(kp_taping *t)
         kp_dtype dtype;
         if (!t->here[w] || !g->weights[w].trainable) continue;
         uint64_t bytes = kp_taping_grad_bytes(t, w, &dtype);
-        if (wide) bytes = kp_mul_u64(kp_sizes_weight_elems(&t->sizes, w), 4);
+        if (wide) bytes = kp_mul_u64(kp_sizes_weight_elems(&t->sizes, w), t->listed ? 2 : 4);
         bytes /= kp_taping_weight_shards(t, 1, w);
         kp_taping_weight(t, w, KP_CAT_TEMPORARY, KP_TEXT_UPDATE, dtype,
                          kp_mul_u64(bytes, copies + wide), 1);
@@ -194,6 +202,7 @@ static kp_status set_up(kp_taping *t)
     if (!t->part->sums) KP_TRY(kp_taping_names(t));
     KP_TRY(find_weights(t));
     find_endings(t);
+    KP_TRY(kp_tape_units(t));
     return kp_tape_segments(t);
 }
 
@@ -219,6 +228,7 @@ kp_status kp_tape_run(const kp_graph *graph, const kp_training *training, const 
                    .late = late,
                    .whole = KP_NO,
                    .updating = {KP_NO, KP_NO},
+                   .listed = graph->oplan && part->segment,
                    .profile = kp_profile_of(training->framework)};
     KP_TRY(set_up(&t));
     kp_tape_state(&t);

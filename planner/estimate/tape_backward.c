@@ -325,7 +325,7 @@ static bool loss_fuses(const kp_taping *t, uint32_t root)
 }
 
 /* The gradient that the loss gives to one output; for XLA each row's loss is a buffer of its own
- * until the gradient is written. */
+ * until the gradient is written. A loss in the output's own type works in its place. */
 static void begin_output(kp_taping *t, uint32_t output, uint32_t root)
 {
     const kp_graph *g = t->graph;
@@ -342,7 +342,8 @@ static void begin_output(kp_taping *t, uint32_t output, uint32_t root)
                           xla ? kp_mul_u64(kp_sizes_tensor_elems(&t->sizes, root) / last, 4) : 0};
     kp_taping_step(t, KP_PHASE_BACKWARD, g->tensors[root].op);
     uint32_t row = kp_taping_take(t, &rows, 1);
-    bool over = t->training->loss == KP_LOSS_FUSED && !xla && t->stored[root] != KP_NO;
+    bool in_place = t->training->loss == KP_LOSS_FUSED || g->compile.half_loss;
+    bool over = in_place && !xla && t->stored[root] != KP_NO;
     if (over && wanted(t, root)) {
         kp_taping_hold(t, t->stored[root], 1);
         kp_tape_flow_to(t, root, t->stored[root]);
@@ -387,7 +388,7 @@ static void loss(kp_taping *t)
     const kp_graph *g = t->graph;
     uint32_t copies =
         (uint32_t)t->profile->loss_kept + t->profile->loss_moment + t->training->launch.fused_loss;
-    if (t->given || t->training->loss == KP_LOSS_FUSED) return;
+    if (t->given || t->training->loss == KP_LOSS_FUSED || g->compile.half_loss) return;
     kp_taping_step(t, KP_PHASE_BACKWARD, KP_NO);
     for (uint32_t i = 0; i < g->n_outputs; i++) {
         const kp_tensor *y = &g->tensors[g->outputs[i]];
@@ -426,7 +427,11 @@ void kp_tape_backward(kp_taping *t)
         uint32_t from = t->segment ? end : first;
         while (from > first && t->segment[from - 1] == t->segment[end - 1]) from--;
         if (t->segment) recompute(t, from, end);
-        for (uint32_t i = end; i-- > from;) backward_op(t, i);
+        for (uint32_t i = end; i-- > from;) {
+            kp_tape_unit_backward(t, i);
+            backward_op(t, i);
+            kp_tape_unit_backward_end(t, i);
+        }
         end = from;
     }
     for (uint32_t i = t->n_waiting; i-- > 0;) {

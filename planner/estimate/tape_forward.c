@@ -73,9 +73,10 @@ void kp_tape_drop_value(kp_taping *t, uint32_t value, uint32_t op)
 
 static void take_extras(kp_taping *t, uint32_t op, bool training)
 {
-    for (uint32_t i = t->keep.first_extra[op]; i < t->keep.first_extra[op + 1] && training; i++) {
+    bool stays = training || kp_tape_leaks(t, op);
+    for (uint32_t i = t->keep.first_extra[op]; i < t->keep.first_extra[op + 1] && stays; i++) {
         const kp_extra *e = &t->keep.extras[i];
-        if (e->when != KP_EXTRA_KEPT) continue;
+        if (e->when != KP_EXTRA_KEPT || t->extra_stored[i] != KP_NO) continue;
         kp_taping_new b = {
             e->category, t->graph->ops[e->op].layer, e->op, e->what, e->shape, e->dtype, e->bytes};
         t->extra_stored[i] = kp_taping_take(t, &b, 1);
@@ -134,7 +135,7 @@ static bool cast_for_forward(const kp_taping *t, const kp_graph_op *op)
 static uint32_t gather_weights(kp_taping *t, const kp_graph_op *op)
 {
     uint64_t bytes = 0;
-    if (kp_taping_shards(t, 3) < 2 || t->whole != KP_NO) return KP_NO;
+    if (kp_taping_shards(t, 3) < 2 || t->whole != KP_NO || kp_tape_has_units(t)) return KP_NO;
     for (uint32_t k = 0; k < op->n_weights; k++)
         bytes =
             kp_add_u64(bytes, kp_mul_u64(kp_sizes_weight_elems(&t->sizes, op->weights[k]),
@@ -198,6 +199,7 @@ void kp_tape_forward_op(kp_taping *t, uint32_t op, bool training)
     const kp_graph_op *o = &t->graph->ops[op];
     if (kp_taping_failed(t)) return;
     kp_taping_step(t, t->steps[t->n_steps - 1].phase, op);
+    kp_tape_unit_forward(t, op);
     uint32_t moment[] = {gather_weights(t, o), take_local(t, op), KP_NO};
     take_copies(t, o);
     for (uint32_t k = 0; k < o->n_in; k++) {
@@ -224,6 +226,7 @@ void kp_tape_forward_op(kp_taping *t, uint32_t op, bool training)
         if (t->keep.values[copy].writer == op) kp_tape_drop_value(t, copy, op);
     }
     if (!training || cast_for_forward(t, o)) drop_copies(t, o);
+    kp_tape_unit_forward_end(t, op);
 }
 
 /* Tensors that earlier stages send. */

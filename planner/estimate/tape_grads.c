@@ -77,7 +77,9 @@ void kp_tape_weight_grads(kp_taping *t, uint32_t op)
     const kp_graph_op *o = &t->graph->ops[op];
     for (uint32_t k = 0; k < o->n_weights && !kp_taping_failed(t); k++) {
         uint32_t w = o->weights[k];
-        if (t->graph->weights[w].trainable)
+        if (t->graph->weights[w].trainable && kp_tape_has_units(t))
+            kp_tape_unit_gradient(t, w);
+        else if (t->graph->weights[w].trainable)
             one_gradient(t, w);
         else if (t->left[w])
             t->left[w]--;

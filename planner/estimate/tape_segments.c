@@ -2,10 +2,10 @@
  *
  * planner/estimate/tape_segments.c — which ops are recomputed together, and what is held for them.
  *
- * With full recomputation the whole part is a chain of segments (segments.h). A part may also list
- * runs of ops that are recomputed while the ops between them keep what they need: each of those is
- * a segment of its own. What crosses a border is held until its own segment's turn in the backward
- * pass: later segments find it there. */
+ * With full recomputation a transformer's blocks are segments, or the whole part is a chain of them
+ * (segments.h). A part may also list runs of ops that are recomputed while the ops between them
+ * keep what they need: each of those is a segment of its own. What crosses a border is held until
+ * its own segment's turn in the backward pass: later segments find it there. */
 #include "planner/estimate/segments.h"
 #include "planner/estimate/taping.h"
 
@@ -14,8 +14,22 @@ bool kp_tape_recomputed(const kp_taping *t, uint32_t op)
     return t->segment && !(t->plain && t->plain[op]);
 }
 
-/* Runs of ops that are recomputed together (0: not at all); all other ops are segments of one op.
- */
+bool kp_tape_leaks(const kp_taping *t, uint32_t op)
+{
+    const kp_graph *g = t->graph;
+    const kp_graph_op *o = &g->ops[op], *sum = op + 1 < t->part->end_op ? o + 1 : NULL;
+    if (!t->listed || o->op != KP_OP_DROPOUT || !sum || sum->op != KP_OP_ADD) return false;
+    return kp_tape_recomputed(t, op) && op + 2 < t->segment[op] && t->crosses[sum->out[0]];
+}
+
+bool kp_tape_holds_sent(const kp_taping *t)
+{
+    bool torch = !t->profile->xla && !kp_taping_is_megatron(t);
+    return t->listed || (torch && t->part->strategy.pp > 1);
+}
+
+/* Runs of ops that are recomputed together (0: not at all; NULL: none); all other ops are segments
+ * of one op. */
 static kp_status listed(kp_taping *t, const uint32_t *runs)
 {
     uint32_t n = t->graph->n_ops;
@@ -23,7 +37,7 @@ static kp_status listed(kp_taping *t, const uint32_t *runs)
     bool *plain = KP_NEW(t->arena, bool, n);
     if (!segment || !plain) return kp_nomem(t->err);
     for (uint32_t i = 0; i < n; i++) {
-        plain[i] = !runs[i];
+        plain[i] = !runs || !runs[i];
         segment[i] = plain[i] ? i + 1 : runs[i];
     }
     t->segment = segment;
@@ -77,21 +91,31 @@ static void find_inputs(const kp_taping *t, bool *input)
         }
 }
 
+/* Values that later stages read. */
+static void find_sent(const kp_taping *t, bool *sent)
+{
+    const kp_graph *g = t->graph;
+    for (uint32_t i = t->part->end_op; i < g->n_ops && kp_tape_holds_sent(t); i++)
+        for (uint32_t k = 0; k < g->ops[i].n_in; k++) sent[t->keep.root[g->ops[i].in[k]]] = true;
+}
+
 /* What a recomputed segment hands on is held; of what others write, only what is read again. */
 static kp_status find_crossing(kp_taping *t)
 {
     const kp_graph *g = t->graph;
     bool *crosses = KP_NEW(t->arena, bool, g->n_tensors);
-    bool *input = KP_NEW(t->arena, bool, g->n_tensors);
-    if (!crosses || !input) return kp_nomem(t->err);
+    bool *input = KP_NEW(t->arena, bool, g->n_tensors),
+         *sent = KP_NEW(t->arena, bool, g->n_tensors);
+    if (!crosses || !input || !sent) return kp_nomem(t->err);
     find_inputs(t, input);
+    find_sent(t, sent);
     for (uint32_t v = 0; v < g->n_tensors; v++) {
         const kp_value *value = &t->keep.values[v];
         uint32_t owner = t->owner[v];
         if (owner == KP_NO) continue;
         bool outside = value->last != KP_NO && value->last >= t->segment[owner];
         bool again = kp_tape_recomputed(t, owner) || input[v] || value->needs > t->own_needs[v];
-        crosses[v] = outside && again;
+        crosses[v] = (outside && again) || sent[v];
     }
     t->crosses = crosses;
     return KP_OK;
@@ -101,10 +125,12 @@ kp_status kp_tape_segments(kp_taping *t)
 {
     if (t->part->segment)
         KP_TRY(listed(t, t->part->segment));
-    else if (t->part->strategy.recompute != KP_RECOMPUTE_FULL)
-        return KP_OK;
-    else
+    else if (t->part->strategy.recompute == KP_RECOMPUTE_FULL)
         KP_TRY(whole_chain(t));
+    else if (kp_tape_holds_sent(t))
+        KP_TRY(listed(t, NULL));
+    else
+        return KP_OK;
     KP_TRY(find_owners(t));
     return find_crossing(t);
 }

@@ -140,20 +140,25 @@ static uint64_t mask_bytes(const kp_taping *t, uint64_t tokens)
     return kp_mul_u64(kp_mul_u64(pairs, 16), t->part->strategy.micro_batch);
 }
 
-/* Megatron's batch has more: labels in 8 bytes, a mask of the loss, positions, masks of attention.
- */
+/* Megatron's batch has more: labels in 8 bytes, a mask of the loss, positions, masks of attention;
+ * in Aceso's fork every stage makes one for each micro-batch. */
 static void batch_state(kp_taping *t)
 {
     const kp_launch *l = &t->training->launch;
     uint64_t tokens = kp_mul_u64((uint64_t)kp_max_u64((uint64_t)t->sizes.seq, 1) / l->cp,
                                  t->part->strategy.micro_batch);
     bool ends = t->part->stage == 0 || t->part->stage + 1 == t->part->strategy.pp;
-    if (!kp_taping_is_megatron(t) || !t->sizes.seq || !ends) return;
+    if (!kp_taping_is_megatron(t) || !t->sizes.seq || !(ends || t->listed)) return;
     kp_taping_new masks = {
         KP_CAT_INPUTS,         KP_NO, KP_NO, "positions and mask of the loss", NULL, KP_UINT8,
         kp_mul_u64(tokens, 16)};
-    kp_taping_new mask = {KP_CAT_INPUTS,        KP_NO, KP_NO, "mask of attention", NULL, KP_BOOL,
-                          mask_bytes(t, tokens)};
+    kp_taping_new mask = {KP_CAT_INPUTS,
+                          KP_NO,
+                          KP_NO,
+                          "mask of attention",
+                          NULL,
+                          KP_BOOL,
+                          kp_mul_u64(mask_bytes(t, tokens), t->listed ? t->part->in_flight : 1)};
     kp_taping_take(t, &masks, 1);
     kp_taping_take(t, &mask, 1);
 }
@@ -268,7 +273,8 @@ static void small_state(kp_taping *t)
 static void bucket_state(kp_taping *t)
 {
     uint64_t grads = 0, largest = 0, limit = (uint64_t)(t->profile->xla ? 30 : 50) << 20;
-    if (t->part->strategy.dp < 2 || kp_taping_is_megatron(t)) return; /* Megatron: in place */
+    bool in_place = kp_taping_is_megatron(t) || kp_tape_has_units(t); /* of Megatron, of FSDP */
+    if (t->part->strategy.dp < 2 || in_place) return;
     for (uint32_t w = 0; w < t->graph->n_weights; w++) {
         kp_dtype dtype;
         if (!t->here[w] || !t->graph->weights[w].trainable) continue;

@@ -144,6 +144,7 @@ bool kp_taping_copies(const kp_taping *t, const kp_graph_op *op, uint32_t weight
     const kp_weight *w = &t->graph->weights[weight];
     kp_dtype compute = kp_taping_compute(t, weight);
     *ret_dtype = compute;
+    if (kp_tape_has_units(t)) return false; /* gathered in the compute type */
     if (w->role != KP_ROLE_KERNEL && w->role != KP_ROLE_RECURRENT) return false;
     if (t->profile->casts_kernels && compute != w->dtype) return !kp_taping_fsdp(t);
     if (!t->profile->xla) return false;
@@ -154,7 +155,8 @@ bool kp_taping_copies(const kp_taping *t, const kp_graph_op *op, uint32_t weight
 
 bool kp_taping_fsdp(const kp_taping *t)
 {
-    return t->training->framework == KP_FW_TORCH && kp_taping_shards(t, 3) > 1;
+    return t->training->framework == KP_FW_TORCH && kp_taping_shards(t, 3) > 1 &&
+           !kp_tape_has_units(t);
 }
 
 uint32_t kp_taping_shards(const kp_taping *t, uint32_t level)
@@ -165,10 +167,19 @@ uint32_t kp_taping_shards(const kp_taping *t, uint32_t level)
     return level == 1 && ranks % l->instances == 0 ? ranks / l->instances : ranks;
 }
 
+bool kp_taping_apart(const kp_taping *t, uint32_t weight)
+{
+    uint32_t layer = t->graph->weights[weight].layer;
+    while (t->graph->layers[layer].parent != KP_NO) layer = t->graph->layers[layer].parent;
+    return t->training->launch.ends_apart && !t->graph->layers[layer].is_model;
+}
+
 uint32_t kp_taping_weight_shards(const kp_taping *t, uint32_t level, uint32_t weight)
 {
     const kp_launch *l = &t->training->launch;
     uint32_t ranks = kp_taping_shards(t, level), spread = l->ep * l->etp;
+    if (t->part->strategy.zero >= level && kp_taping_apart(t, weight))
+        return ranks * t->part->strategy.tp;
     if (ranks < 2 || !t->graph->weights[weight].expert || spread == 1) return ranks;
     uint64_t all = (uint64_t)ranks * t->part->strategy.tp;
     return all > spread ? (uint32_t)(all / spread) : 1;

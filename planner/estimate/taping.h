@@ -59,6 +59,9 @@ typedef struct kp_taping {
     uint32_t *weight_grad;  /* buffer of each weight's gradient that outlives its op; KP_NO */
     uint32_t *weight_copy;  /* buffer of each weight's copy in the compute type; KP_NO */
     uint32_t *copied;       /* the copy for which the weight itself stands idle; KP_NO */
+    uint32_t *unit_grad; /* buffer of each weight's whole gradient until its unit is done; KP_NO */
+    uint32_t *unit;      /* of each layer: the unit that it is gathered with; NULL: none */
+    uint32_t *gathered;  /* buffer of each unit's gathered weights, by its layer; KP_NO */
     uint32_t *uses,
         *left; /* ops of the part that read each weight; of those, backward still to do */
     uint32_t updating[2]; /* gradient and scratch of the weight whose update runs; KP_NO */
@@ -75,6 +78,7 @@ typedef struct kp_taping {
     const bool *plain;              /* ops that are segments of their own and not recomputed */
     const bool *crosses;            /* values that are held until their own segment's turn */
     bool *here;                     /* weights of this part */
+    bool listed;                    /* a stage of a plan in the file: Aceso's runtime */
     bool together;                  /* all gradients live until the update */
     uint32_t whole;                 /* FSDP's whole units; KP_NO: none */
     uint32_t *given;                /* of each output: the gradient that the caller gives; NULL: the
@@ -133,6 +137,23 @@ kp_status kp_tape_segments(kp_taping *t);
 /* True if the op's forward pass runs again before its backward pass. */
 bool kp_tape_recomputed(const kp_taping *t, uint32_t op);
 
+/* True if what is sent to the next stage is held until its gradient comes: pipelines of torch and
+ * Aceso's runtime; Megatron frees it (deallocate_pipeline_outputs). */
+bool kp_tape_holds_sent(const kp_taping *t);
+/* True if the mask of a dropout stays although it is recomputed: Aceso runs the sum behind it with
+ * autograd on, and its result leaves the run beside the run's own outputs. */
+bool kp_tape_leaks(const kp_taping *t, uint32_t op);
+
+/* Modules that FSDP wraps one by one (tape_wrapped.c): weights gathered and gradients held unit by
+ * unit. Before and after an op's pass; a weight's gradient. */
+bool kp_tape_has_units(const kp_taping *t);
+kp_status kp_tape_units(kp_taping *t);
+void kp_tape_unit_forward(kp_taping *t, uint32_t op);
+void kp_tape_unit_forward_end(kp_taping *t, uint32_t op);
+void kp_tape_unit_backward(kp_taping *t, uint32_t op);
+void kp_tape_unit_backward_end(kp_taping *t, uint32_t op);
+void kp_tape_unit_gradient(kp_taping *t, uint32_t weight);
+
 /* Ops with a program (tape_program.c): forward, backward, and what retained graphs still hold. */
 void kp_tape_program_forward(kp_taping *t, uint32_t op, bool training);
 void kp_tape_program_backward(kp_taping *t, uint32_t op);
@@ -190,6 +211,9 @@ bool kp_taping_is_megatron(const kp_taping *t);
 /* Bytes of a weight's gradient as it is computed, and of this rank's share of it where ZeRO
  * divides. */
 uint64_t kp_taping_grad_bytes(const kp_taping *t, uint32_t weight, kp_dtype *ret_dtype);
+/* True if the weight is of an embedding or a head that tensor parallelism leaves whole: its ranks
+ * then are data parallel ones (launch.ends_apart). */
+bool kp_taping_apart(const kp_taping *t, uint32_t weight);
 /* The type that a weight's layer computes in. */
 kp_dtype kp_taping_compute(const kp_taping *t, uint32_t weight);
 /* True if gradients are added to buffers that are there already: over several micro-batches, or

@@ -21,7 +21,13 @@ kp_status kp_training_launch(const kp_graph *graph, kp_training *training, kp_er
     bool megatron = training->framework == KP_FW_MEGATRON;
     kp_launch l = {.fused_grads = true, .no_mask = true};
     if (megatron && graph->launch) l = *graph->launch;
-    if (!megatron && graph->launch) l.unfused = graph->launch->unfused;
+    if (!megatron && graph->launch) { /* of Megatron's modules in another framework: places */
+        l.unfused = graph->launch->unfused;
+        l.n_blocks = graph->launch->n_blocks;
+        l.blocks = graph->launch->blocks;
+        l.n_stages = graph->launch->n_stages;
+        l.ends_apart = graph->launch->ends_apart;
+    }
     if (l.unknown) return refuse(&l, err);
     l.etp = l.etp ? l.etp : at_least_one(l.tp);
     uint32_t *const least[] = {

@@ -41,6 +41,7 @@ typedef struct kp_launch {
     bool gathers_experts;       /* every rank of an expert group gets the tokens of all */
     bool grouped_experts;       /* products of all experts in one call */
     bool no_mask;               /* the loader makes no attention mask */
+    bool ends_apart;            /* embeddings and head take own samples of a tensor parallel group */
 } kp_launch;
 
 #endif

@@ -300,7 +300,7 @@ kp_status kp_megatron_read(kp_reader *reader, json_t *json, kp_spec *ret)
                        .final_norm = true};
     kp_hf_mlp moe;
     int64_t seq;
-    bool no_bias;
+    bool no_bias, half_loss;
     kind which;
     KP_TRY(refuse_others(&keys));
     KP_TRY(read_kind(&keys, &which));
@@ -315,6 +315,7 @@ kp_status kp_megatron_read(kp_reader *reader, json_t *json, kp_spec *ret)
     KP_TRY(read_mlp(&keys, !no_bias, &arch));
     KP_TRY(read_experts(&keys, !no_bias, &arch, &moe));
     KP_TRY(make_blocks(reader, &keys, &moe, &arch));
+    KP_TRY(kp_hf_bool(&keys, "fp16_lm_cross_entropy", false, &half_loss));
     KP_TRY(kp_megatron_oplan(reader, &keys, &ret->oplan));
     if (ret->oplan) arch.tied = false; /* its first and last operation have a table each */
     int64_t blocks = arch.L, more = 0;
@@ -323,7 +324,8 @@ kp_status kp_megatron_read(kp_reader *reader, json_t *json, kp_spec *ret)
     ret->format = KP_FORMAT_MEGATRON;
     ret->compile = (kp_compile){.learning_rate = (double)NAN,
                                 .loss = "sparse_categorical_crossentropy",
-                                .optimizer = ret->launch->optimizer};
+                                .optimizer = ret->launch->optimizer,
+                                .half_loss = half_loss};
     return which == BERT ? kp_megatron_bert(reader, &keys, &arch, seq, ret)
            : which == T5 ? kp_megatron_t5(reader, &keys, &arch, seq, ret)
                          : kp_hf_decoder(reader, &arch, seq, ret);

@@ -46,6 +46,7 @@ static kp_status read_switches(launching *l)
 {
     kp_launch *o = l->out;
     bool apart, fp16, sums_wide, half, mask;
+    int64_t ends;
     const struct {
         const char *names;
         bool *to;
@@ -66,6 +67,8 @@ static kp_status read_switches(launching *l)
         KP_TRY(kp_hf_bool(l->keys, rows[i].names, false, rows[i].to));
     KP_TRY(kp_hf_bool(l->keys, "create_attention_mask_in_dataloader", true, &mask));
     o->no_mask |= !mask;
+    KP_TRY(kp_hf_int(l->keys, "vocab_tp", 1, 0, &ends)); /* Galvatron's argument */
+    o->ends_apart = ends == 1;
     o->fused_grads = !apart;
     o->half_grads = half || (fp16 && !sums_wide); /* bf16 sums in float32 unless told otherwise */
     return KP_OK;
@@ -173,10 +176,10 @@ static kp_status read_ends(launching *l, uint32_t *blocks, uint32_t n)
         return no_division(l, rest, (uint64_t)(others ? others : 1) * chunks);
     for (uint32_t i = 0; i < n; i++) {
         uint32_t rank = i % pp;
-        int64_t own = rank == 0 && first          ? first
-                      : rank == pp - 1 && last    ? last
-                      : others                    ? rest / others
-                                                  : 0;
+        int64_t own = rank == 0 && first       ? first
+                      : rank == pp - 1 && last ? last
+                      : others                 ? rest / others
+                                               : 0;
         blocks[i] = (uint32_t)(own / chunks);
     }
     if (embedding && blocks[0]) blocks[0]--;
@@ -253,9 +256,10 @@ static kp_status read_blocks(launching *l)
     o->chunks = o->n_stages / o->pp;
     for (uint32_t i = 0; i < o->n_stages; i++) sum += blocks[i];
     if (ok && sum == (uint32_t)l->L) return KP_OK;
-    return kp_fail(l->keys->err, KP_INPUT,
-                   "'pipeline_model_parallel_layout' '%.60s' is no layout of %lld layers on %u stages",
-                   text, (long long)l->L, o->pp);
+    return kp_fail(
+        l->keys->err, KP_INPUT,
+        "'pipeline_model_parallel_layout' '%.60s' is no layout of %lld layers on %u stages", text,
+        (long long)l->L, o->pp);
 }
 
 /* Arguments that keep or copy what no rule here counts. */

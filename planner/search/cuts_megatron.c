@@ -47,7 +47,9 @@ static kp_cut product_cut(const cutting *c, const kp_graph_op *op)
 /* Of words, not of positions or kinds of tokens. */
 static kp_cut table_cut(const cutting *c, const kp_graph_op *op)
 {
-    return strstr(c->graph->layers[op->layer].name, "word_embeddings") ? KP_CUT_VOCAB : KP_CUT_NONE;
+    bool whole = c->graph->launch && c->graph->launch->ends_apart;
+    bool words = strstr(c->graph->layers[op->layer].name, "word_embeddings") != NULL;
+    return words && !whole ? KP_CUT_VOCAB : KP_CUT_NONE;
 }
 
 /* What takes divided values divides its own. */
@@ -73,6 +75,36 @@ static kp_cut cut_of(const cutting *c, const kp_graph_op *op)
     return row && kp_layout_allows(&c->layouts, op, row) ? cut : KP_CUT_NONE;
 }
 
+static bool in_block(const kp_graph *g, uint32_t op)
+{
+    uint32_t layer = g->ops[op].layer;
+    while (g->layers[layer].parent != KP_NO) layer = g->layers[layer].parent;
+    return g->layers[layer].is_model;
+}
+
+/* Behind the blocks each rank has own samples, from the last sum on: `readers` counts for each
+ * tensor the ops that read it, `own` those of them that have own samples. */
+static kp_status apart(const kp_graph *g, kp_arena *arena, uint8_t *cuts, kp_err *err)
+{
+    uint32_t *readers = KP_NEW(arena, uint32_t, g->n_tensors);
+    uint32_t *own = KP_NEW(arena, uint32_t, g->n_tensors);
+    if (!readers || !own) return kp_nomem(err);
+    for (uint32_t i = g->n_ops; i-- > 0;) {
+        const kp_graph_op *op = &g->ops[i];
+        uint32_t y = op->n_out ? op->out[0] : KP_NO;
+        bool alone = y != KP_NO && own[y] == readers[y], end = !in_block(g, i);
+        bool sum = op->op == KP_OP_ADD && readers[op->out[0]];
+        bool batch =
+            alone && op->op != KP_OP_INPUT && (end || sum) && kp_shard_find(op->op, KP_CUT_BATCH);
+        if (batch) cuts[i] = KP_CUT_BATCH;
+        for (uint32_t k = 0; k < op->n_in; k++) {
+            readers[op->in[k]]++;
+            own[op->in[k]] += batch;
+        }
+    }
+    return KP_OK;
+}
+
 kp_status kp_cuts_megatron(const kp_graph *graph, uint32_t tp, kp_arena *arena, uint8_t *cuts,
                            uint64_t *ret_divided, kp_err *err)
 {
@@ -94,5 +126,5 @@ kp_status kp_cuts_megatron(const kp_graph *graph, uint32_t tp, kp_arena *arena, 
             *ret_divided =
                 kp_add_u64(*ret_divided, kp_shape_elems(graph->weights[op->weights[k]].shape, 1));
     }
-    return KP_OK;
+    return graph->launch && graph->launch->ends_apart ? apart(graph, arena, cuts, err) : KP_OK;
 }

@@ -14,8 +14,8 @@ def listed(runs):
 
 
 def shares(total, parts):
-    """`total` operations in `parts` stages, one each but for the first."""
-    return [total - parts + 1] + [1] * (parts - 1) if parts else []
+    """`total` operations over `parts` stages, as evenly as they go."""
+    return [(i + 1) * total // parts - i * total // parts for i in range(parts)]
 
 
 def plan_of(c):

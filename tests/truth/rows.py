@@ -61,10 +61,13 @@ def option(name, value):
 
 @dataclass(frozen=True)
 class OfStage:
-    """A figure of one pipeline stage: allocated, reserved, steady or kept, with its bounds."""
+    """A figure of one pipeline stage: allocated, reserved, steady or kept, with its bounds; or
+    above_steady: what its peak has more than it holds between steps."""
     stage: int
     name: str
 
     def __call__(self, answer):
         stage = answer["stages"][self.stage]
+        if self.name == "above_steady":
+            return tuple(stage[f"allocated{part}_bytes"] - stage["steady_bytes"] for part in ("", "_low", "_high"))
         return tuple(stage[f"{self.name}{part}_bytes"] for part in ("", "_low", "_high"))
