@@ -11,9 +11,13 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
-from rows import Bracket, Left, Row  # noqa: E402
+from rows import Bracket, Left, Row, items_of  # noqa: E402
 
 NOT_ADAPTERS = ("rows", "__main__")
+SETS = ("galvatron-profile", "keras-tf", "liger-op", "megatron-golden", "megatron-golden-a100", "megatron-static",
+        "mist-aceso-runtime", "schedtune", "simumax-b200", "tf_graph", "torchtitan", "xla_h100", "xla_h100-layers",
+        "xla_h100-models", "xla_h100-sharded", "xmem")  # are told about even without a row
+BRACKETS = ("fits-bert", "fits-mosaicml", "fits-timm")
 FIGURES = {  # field of peak, its low and its high
     "bytes": ("bytes", "low_bytes", "high_bytes"),
     "allocated": ("allocated_bytes", "allocated_low_bytes", "allocated_high_bytes"),
@@ -119,9 +123,11 @@ def listing(rows):
 def main():
     kplan, data, only = sys.argv[1], sys.argv[2], set(sys.argv[3:])
     asked, left, rows, said = [], collections.defaultdict(collections.Counter), {}, {}
-    for item in (i for a in adapters() for i in a.rows(data)):
+    for item in (i for a in adapters() for i in items_of(a, data)):
         if only and not only & set(item.sets):
             continue
+        if isinstance(item, Row) and not item.measured > 0:
+            item = Left(item.sets, item.id, "nothing was measured")
         if isinstance(item, Left):
             for name in item.sets:
                 left[name][item.reason] += 1
@@ -138,9 +144,13 @@ def main():
                 elif isinstance(item, Bracket):
                     table[name].append((item.fits, verdict_of(item, answer), item.id))
                 else:
-                    table[name].append((item, *numbers(item, answer)))
-    brackets = {n for n in left if n.startswith("fits-")} | set(said)
-    sets = [set_of_rows(n, rows.get(n, []), left[n]) for n in sorted(set(rows) | set(left) - brackets)]
+                    try:
+                        table[name].append((item, *numbers(item, answer)))
+                    except (KeyError, IndexError, TypeError) as missing:
+                        left[name][f"kplan's answer lacks the figure: {missing}"[:120]] += 1
+    always = set() if only else set(SETS)
+    brackets = {n for n in left if n.startswith("fits-")} | set(said) | (set() if only else set(BRACKETS))
+    sets = [set_of_rows(n, rows.get(n, []), left[n]) for n in sorted(set(rows) | always | set(left) - brackets)]
     pairs = [set_of_brackets(n, [s[:2] for s in said.get(n, [])], left[n]) for n in sorted(brackets)]
     for name in sorted(only):
         listing(rows.get(name, []))

@@ -44,15 +44,44 @@ class Left:
     reason: str
 
 
+_last = {}    # the record that was read last: file, line number, group
+_skipped = {}  # records that an adapter stumbled over: (file, line number) to (group, reason)
+
+
 def records(data, *path):
     """The objects of a file of JSON lines; none if it is not there."""
     name = os.path.join(data, *path)
     if not os.path.exists(name):
         return
     with open(name, encoding="utf-8") as file:
-        for line in file:
-            if line.strip():
-                yield json.loads(line)
+        for number, line in enumerate(file):
+            if not line.strip() or (name, number) in _skipped:
+                continue
+            _last.update(where=(name, number), group=None)
+            record = json.loads(line)
+            _last["group"] = record.get("group")
+            yield record
+
+
+def items_of(adapter, data):
+    """All items of an adapter. A record that it cannot read (a key is missing, a value of another
+    kind) is left out with the reason and costs no other record."""
+    mine = set()
+    while True:
+        _last.clear()
+        try:
+            items = list(adapter.rows(data))
+            break
+        except Exception as error:  # whatever a record may do to an adapter
+            where, reason = _last.get("where"), f"not readable: {type(error).__name__} {error}"[:100]
+            if where is None or where in mine:
+                return [Left((adapter.__name__,), adapter.__name__, reason)]
+            mine.add(where)
+            _skipped[where] = (_last["group"] or adapter.__name__, reason)
+    items += [Left((_skipped[w][0],), f"{w[0]}:{w[1] + 1}", _skipped[w][1]) for w in sorted(mine)]
+    for where in mine:
+        del _skipped[where]
+    return items
 
 
 def option(name, value):
