@@ -272,15 +272,18 @@ static kp_status hold(const holder *h, double stretch, const kp_categories *outs
     return kp_reserve_replay(h->tape, &ask, h->arena, ret, h->err);
 }
 
-/* The expected: on this card if that works, else on one without a limit. */
+/* The expected: on this card if that works, else on one without a limit. Where the card has not
+ * half of what is asked for, the share that published runs hold stands for the replay. */
 static kp_status hold_expected(const holder *h, uint64_t asked, kp_replayed *ret)
 {
     *ret = (kp_replayed){asked, asked + times(asked, h->profile->waste), 0};
-    if (!h->profile->caching) return KP_OK;
-    KP_TRY(hold(h, 1, &h->outside->bytes, ret));
+    if (!h->profile->caching || asked / 2 > h->usable_bytes) return KP_OK;
+    uint64_t beside = kp_categories_sum(&h->outside->bytes) - h->outside->inside;
+    bool hopeless = kp_add_u64(asked, beside) > h->usable_bytes;
+    if (!hopeless) KP_TRY(hold(h, 1, &h->outside->bytes, ret));
     holder free = *h;
     free.usable_bytes = UINT64_MAX;
-    return ret->failed_bytes ? hold(&free, 1, &h->outside->bytes, ret) : KP_OK;
+    return hopeless || ret->failed_bytes ? hold(&free, 1, &h->outside->bytes, ret) : KP_OK;
 }
 
 /* Where the card lies inside the bounds: the allocator gives free segments back before it fails,

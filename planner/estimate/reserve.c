@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "planner/estimate/reserve.h"
 
-enum { STEPS = 3 };
+enum { STEPS = 2 };
 
 enum { GONE, HERE, LASTS, WAITS }; /* from the loading on; for the next step's zero_grad */
 

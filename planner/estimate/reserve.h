@@ -4,7 +4,7 @@
  *
  * Fragmentation shows over several steps: the optimizer's slots are made at the end of the first,
  * between activations that then go; from the second on everything comes again. So the requests are
- * the loading and three steps. Pure. */
+ * the loading and two steps. Pure. */
 #ifndef KP_PLANNER_ESTIMATE_RESERVE_H
 #define KP_PLANNER_ESTIMATE_RESERVE_H
 
@@ -20,7 +20,7 @@ typedef struct kp_reserve_ask {
     bool empties; /* each convolution of the first step empties the cache: cudnn.benchmark */
 } kp_reserve_ask;
 
-/* Replays three steps. Fails with KP_NOMEM; scratch is given back to the arena. */
+/* Replays two steps. Fails with KP_NOMEM; scratch is given back to the arena. */
 kp_status kp_reserve_replay(const kp_tape *tape, const kp_reserve_ask *ask, kp_arena *arena,
                             kp_replayed *ret, kp_err *err);
 
