@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The names of all enums, and the list of all messages. The field tables: messages_ask.c (options,
- * errors), messages_model.c (summary, explain), messages_plan.c (plan and its parts),
- * messages_cluster.c (inventories, leases, cards), messages_wire.c. */
+ * errors), messages_model.c (summary), messages_explain.c (explain), messages_plan.c (plan and its
+ * parts), messages_cluster.c (inventories, leases, cards), messages_wire.c. */
 #include "proto/messages_wire.h"
 
 /* clang-format off */

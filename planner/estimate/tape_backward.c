@@ -3,280 +3,23 @@
  * planner/estimate/tape_backward.c — the backward pass: gradients flow from the outputs down, each
  * op's own values go when it has run.
  *
- * XLA first fuses everything above a weighty op into the gradient of its output (dz, in place of
- * z), then computes the weight gradient, then the input gradient; fused ops hand gradients on
- * without a buffer. Op-by-op runtimes write a gradient for every input. Source: keep_xla.c,
- * keep_eager.c. */
+ * XLA's way of one op is in tape_backward_xla.c; op-by-op runtimes write a gradient for every
+ * input. Source: keep_xla.c, keep_eager.c. */
 #include "planner/estimate/taping.h"
-
-/* ---- gradients that flow ---- */
-
-void kp_tape_flow_to(kp_taping *t, uint32_t root, uint32_t buffer)
-{
-    if (kp_taping_failed(t)) return;
-    if (!KP_GROW(t->arena, t->flows, t->n_flows, t->cap_flows)) {
-        t->status = kp_nomem(t->err);
-        return;
-    }
-    t->flows[t->n_flows] = (kp_flow){buffer, t->first_flow[root]};
-    t->first_flow[root] = t->n_flows++;
-}
-
-uint32_t kp_tape_take_gradient(kp_taping *t, uint32_t tensor, uint32_t op, const char *what,
-                               kp_dtype dtype, uint32_t holders)
-{
-    const kp_tensor *x = &t->graph->tensors[tensor];
-    const kp_shard_row *row = kp_sizes_row(&t->sizes, x->op);
-    bool channels = row && row->y_local == KP_LAYOUT_CHANNEL; /* sums are gathered first */
-    uint64_t elems =
-        channels ? kp_keep_elems(&t->keep, tensor) : kp_sizes_tensor_elems(&t->sizes, tensor);
-    kp_taping_new b = {KP_CAT_TEMPORARY,
-                       x->layer,
-                       op,
-                       what,
-                       &t->sizes.tensors[tensor],
-                       dtype,
-                       kp_mul_u64(elems, kp_dtype_bytes(dtype))};
-    return kp_taping_take(t, &b, holders);
-}
-
-/* The gradient of a root, summed if several came; KP_NO if none is in memory. Runtimes add each to
- * the first as it comes; XLA adds all at once into a buffer of its own. */
-uint32_t kp_tape_gather(kp_taping *t, uint32_t root, uint32_t op)
-{
-    uint32_t first = t->first_flow[root], key = KP_NO;
-    bool several = false;
-    for (uint32_t f = first; f != KP_NO; f = t->flows[f].next) {
-        uint32_t one = t->flows[f].buffer;
-        several |= one != KP_NO && key != KP_NO && one != key;
-        if (key == KP_NO) key = one;
-    }
-    uint32_t sum = key;
-    if (several && t->profile->xla)
-        sum = kp_tape_take_gradient(t, root, op, "sum of gradients", t->graph->tensors[root].dtype,
-                                    1);
-    bool held = sum != key;
-    for (uint32_t f = first; f != KP_NO; f = t->flows[f].next) {
-        if (held || t->flows[f].buffer != key)
-            kp_taping_drop(t, t->flows[f].buffer);
-        else
-            held = true; /* one holder of the key stays: the caller */
-    }
-    t->first_flow[root] = KP_NO;
-    return sum;
-}
-
-static bool wanted(const kp_taping *t, uint32_t tensor)
-{
-    return t->keep.wants[t->graph->tensors[tensor].op];
-}
-
-static void hand_on(kp_taping *t, const kp_graph_op *o, uint32_t key)
-{
-    for (uint32_t k = 0; k < o->n_in; k++) {
-        if (!wanted(t, o->in[k])) continue;
-        kp_taping_hold(t, key, 1);
-        kp_tape_flow_to(t, t->keep.root[o->in[k]], key);
-    }
-    kp_taping_drop(t, key);
-}
-
-/* A fused attention writes neither its scores nor their gradient. */
-static bool inside_kernel(const kp_taping *t, uint32_t root)
-{
-    return t->profile->flash && t->graph->ops[t->graph->tensors[root].op].op == KP_OP_ATTN_SCORES;
-}
-
-static void input_gradients(kp_taping *t, uint32_t op)
-{
-    const kp_graph_op *o = &t->graph->ops[op];
-    for (uint32_t k = 0; k < o->n_in; k++) {
-        uint32_t root = t->keep.root[o->in[k]];
-        if (!wanted(t, o->in[k])) continue;
-        uint32_t d = inside_kernel(t, root)
-                         ? KP_NO
-                         : kp_tape_take_gradient(t, root, op, "gradient of the output",
-                                                 t->graph->tensors[root].dtype, 1);
-        /* Op-by-op runtimes add to the gradient that is there. */
-        if (!t->profile->xla && t->first_flow[root] != KP_NO)
-            kp_taping_drop(t, d);
-        else
-            kp_tape_flow_to(t, root, d);
-    }
-}
-
-/* ---- one op ---- */
-
-void kp_tape_drop_needs(kp_taping *t, uint32_t op, bool own_output, bool others)
-{
-    const kp_graph_op *o = &t->graph->ops[op];
-    uint32_t y = o->n_out ? t->keep.root[o->out[0]] : KP_NO;
-    for (uint32_t i = t->keep.first_need[op]; i < t->keep.first_need[op + 1]; i++)
-        if (t->keep.needs[i] == y ? own_output : others)
-            kp_tape_drop_value(t, t->keep.needs[i], op);
-}
-
-static void drop_some(kp_taping *t, uint32_t op, bool kept_only)
-{
-    for (uint32_t i = t->keep.first_extra[op]; i < t->keep.first_extra[op + 1]; i++) {
-        if (kept_only && t->keep.extras[i].when != KP_EXTRA_KEPT) continue;
-        kp_taping_drop(t, t->extra_stored[i]);
-        t->extra_stored[i] = KP_NO;
-    }
-}
-
-static void drop_extras(kp_taping *t, uint32_t op)
-{
-    drop_some(t, op, false);
-}
-
-static void take_extras(kp_taping *t, uint32_t op, kp_extra_when when)
-{
-    for (uint32_t i = t->keep.first_extra[op]; i < t->keep.first_extra[op + 1]; i++) {
-        const kp_extra *e = &t->keep.extras[i];
-        if (e->when != when || t->extra_stored[i] != KP_NO) continue;
-        kp_taping_new b = {
-            e->category, t->graph->ops[e->op].layer, e->op, e->what, e->shape, e->dtype, e->bytes};
-        t->extra_stored[i] = kp_taping_take(t, &b, 1);
-    }
-}
-
-static uint64_t need_bytes(const kp_taping *t, uint32_t op)
-{
-    uint64_t bytes = 0;
-    for (uint32_t i = t->keep.first_need[op]; i < t->keep.first_need[op + 1]; i++)
-        bytes = kp_add_u64(bytes, t->keep.values[t->keep.needs[i]].bytes);
-    return bytes;
-}
-
-/* XLA computes a weight gradient that is larger than what it frees only when the rest is done. */
-static bool waits(const kp_taping *t, uint32_t op, uint32_t key)
-{
-    const kp_graph_op *o = &t->graph->ops[op];
-    uint64_t grads = 0;
-    if (!t->profile->xla || !kp_keep_trains(t->graph, o)) return false;
-    if (t->late) return true;
-    for (uint32_t k = 0; k < o->n_weights; k++) {
-        kp_dtype dtype;
-        grads = kp_add_u64(grads, kp_taping_grad_bytes(t, o->weights[k], &dtype));
-    }
-    return grads > kp_add_u64(need_bytes(t, op), key == KP_NO ? 0 : t->buffers[key].bytes);
-}
-
-static void weighty_xla(kp_taping *t, uint32_t op, uint32_t key)
-{
-    const kp_graph_op *o = &t->graph->ops[op];
-    uint32_t y = t->keep.root[o->out[0]];
-    /* Transposed convolutions and 1-D ones write dz in both forms at once. */
-    bool both = t->keep.soft[y] ? o->op == KP_OP_CONV_TRANSPOSE : o->attr.spatial == 1;
-    if (both) take_extras(t, op, KP_EXTRA_GRADIENT);
-    if (t->keep.soft[y]) { /* everything above, fused, in place of z */
-        uint32_t dz = kp_tape_take_gradient(t, y, op, "gradient of the output",
-                                            t->graph->tensors[y].dtype, 1);
-        kp_taping_drop(t, key);
-        key = dz;
-    }
-    kp_tape_drop_needs(t, op, true, false);
-    drop_some(t, op, true);
-    take_extras(t, op, KP_EXTRA_GRADIENT);
-    take_extras(t, op, KP_EXTRA_BACKWARD);
-    bool wait = waits(t, op, key);
-    uint32_t space = kp_tape_product_space(t, op);
-    if (wait && !kp_taping_failed(t)) {
-        kp_taping_hold(t, key, 1);
-        t->waiting[t->n_waiting] = op;
-        t->waiting_key[t->n_waiting++] = key;
-    } else {
-        kp_tape_weight_grads(t, op);
-        kp_tape_drop_needs(t, op, false, true);
-    }
-    kp_taping_drop(t, space);
-    drop_extras(t, op);
-    input_gradients(t, op);
-    kp_taping_drop(t, key);
-}
-
-/* The gradients of an op's own scale and shift are sums over its output's gradient, which is then
- * in memory, for LayerNormalization with its product with the normalised input. */
-static uint32_t summed_gradient(kp_taping *t, uint32_t op)
-{
-    const kp_graph_op *o = &t->graph->ops[op];
-    bool sums = o->op == KP_OP_SCALE || o->op == KP_OP_BATCHNORM || o->op == KP_OP_LAYERNORM ||
-                o->op == KP_OP_RMSNORM || o->op == KP_OP_GROUPNORM;
-    uint32_t y = t->keep.root[o->out[0]];
-    kp_dtype dtype = t->graph->tensors[y].dtype;
-    if (!sums || !kp_keep_trains(t->graph, o)) return KP_NO;
-    uint32_t key = kp_tape_take_gradient(t, y, op, "gradient of the output", dtype, 1);
-    if (o->op == KP_OP_LAYERNORM)
-        kp_taping_drop(
-            t, kp_tape_take_gradient(t, y, op, "product of the scale's gradient", dtype, 1));
-    return key;
-}
-
-static void pass_xla(kp_taping *t, uint32_t op, uint32_t key)
-{
-    const kp_graph_op *o = &t->graph->ops[op];
-    take_extras(t, op, KP_EXTRA_BACKWARD);
-    if (key == KP_NO) key = summed_gradient(t, op);
-    if (o->op == KP_OP_GATHER) drop_extras(t, op); /* the table's gradient is complete */
-    kp_tape_weight_grads(t, op);
-    kp_tape_drop_needs(t, op, true, true);
-    drop_extras(t, op);
-    hand_on(t, o, key);
-}
-
-static void loop_xla(kp_taping *t, uint32_t op, uint32_t key)
-{
-    take_extras(t, op, KP_EXTRA_BACKWARD);
-    if (!t->graph->ops[op].attr.return_sequences) { /* padded to all steps */
-        kp_taping_drop(t, key);
-        key = KP_NO;
-    }
-    uint32_t space = kp_tape_product_space(t, op);
-    input_gradients(t, op);
-    kp_tape_weight_grads(t, op);
-    kp_tape_drop_needs(t, op, true, true);
-    drop_extras(t, op);
-    kp_taping_drop(t, space);
-    kp_taping_drop(t, key);
-}
-
-static void backward_xla(kp_taping *t, uint32_t op, uint32_t key)
-{
-    switch ((kp_back)t->keep.back[op]) {
-    case KP_BACK_WEIGHTY:
-        weighty_xla(t, op, key);
-        return;
-    case KP_BACK_NEW: /* what was kept is overwritten: a pooling scatters into its zeros */
-        kp_tape_drop_needs(t, op, true, true);
-        take_extras(t, op, KP_EXTRA_BACKWARD);
-        drop_some(t, op, true); /* the scatter writes over its zeros */
-        input_gradients(t, op);
-        drop_extras(t, op);
-        kp_taping_drop(t, key);
-        return;
-    case KP_BACK_LOOP:
-        loop_xla(t, op, key);
-        return;
-    case KP_BACK_PASS:
-        pass_xla(t, op, key);
-        return;
-    }
-}
 
 static void backward_eager(kp_taping *t, uint32_t op, uint32_t key)
 {
     const kp_graph_op *o = &t->graph->ops[op];
     bool pass = t->keep.back[op] == KP_BACK_PASS;
-    take_extras(t, op, KP_EXTRA_BACKWARD);
+    kp_tape_take_extras(t, op, KP_EXTRA_BACKWARD);
     uint32_t space = kp_tape_product_space(t, op);
-    if (!pass) input_gradients(t, op);
+    if (!pass) kp_tape_input_gradients(t, op);
     kp_tape_weight_grads(t, op);
     kp_tape_drop_needs(t, op, true, true);
-    drop_extras(t, op);
+    kp_tape_drop_extras(t, op, false);
     kp_taping_drop(t, space);
     if (pass)
-        hand_on(t, o, key);
+        kp_tape_hand_on(t, o, key);
     else
         kp_taping_drop(t, key);
 }
@@ -290,7 +33,7 @@ static void backward_op(kp_taping *t, uint32_t op)
     if (t->keep.skipped[op]) { /* shares its storage, and so its gradient, with another */
         kp_tape_weight_grads(t, op);
         kp_tape_drop_needs(t, op, true, true);
-        drop_extras(t, op);
+        kp_tape_drop_extras(t, op, false);
         return;
     }
     if (t->runs[op]) {
@@ -306,7 +49,7 @@ static void backward_op(kp_taping *t, uint32_t op)
             kp_taping_drop(t, one);
     }
     if (t->profile->xla)
-        backward_xla(t, op, key);
+        kp_tape_backward_xla(t, op, key);
     else
         backward_eager(t, op, key);
 }
@@ -344,14 +87,14 @@ static void begin_output(kp_taping *t, uint32_t output, uint32_t root)
     uint32_t row = kp_taping_take(t, &rows, 1);
     bool in_place = t->training->loss == KP_LOSS_FUSED || g->compile.half_loss;
     bool over = in_place && !xla && t->stored[root] != KP_NO;
-    if (over && wanted(t, root)) {
+    if (over && kp_tape_wanted(t, root)) {
         kp_taping_hold(t, t->stored[root], 1);
         kp_tape_flow_to(t, root, t->stored[root]);
     }
     bool first = xla && !fused && !t->keep.values[root].needs; /* the gradient takes its place */
     if (first && t->keep.values[root].last == KP_NO && !t->given)
         kp_tape_drop_value(t, root, g->tensors[root].op);
-    if (!over && wanted(t, root) && !kp_tape_given(t, output, root))
+    if (!over && kp_tape_wanted(t, root) && !kp_tape_given(t, output, root))
         kp_tape_flow_to(
             t, root,
             fused ? KP_NO
@@ -366,7 +109,7 @@ static void begin(kp_taping *t)
 {
     const kp_graph *g = t->graph;
     for (uint32_t i = t->part->first_op; i < t->part->end_op; i++)
-        take_extras(t, i, KP_EXTRA_START);
+        kp_tape_take_extras(t, i, KP_EXTRA_START);
     for (uint32_t i = 0; i < g->n_outputs; i++) {
         uint32_t root = t->keep.root[g->outputs[i]];
         if (kp_keep_inside(&t->keep, g->tensors[root].op)) begin_output(t, i, root);
@@ -374,7 +117,7 @@ static void begin(kp_taping *t)
     for (uint32_t i = t->part->first_op; i < g->n_ops; i++)
         for (uint32_t k = 0; k < g->ops[i].n_in && !kp_keep_inside(&t->keep, i); k++) {
             uint32_t root = t->keep.root[g->ops[i].in[k]];
-            bool mine = kp_keep_inside(&t->keep, g->tensors[root].op) && wanted(t, root);
+            bool mine = kp_keep_inside(&t->keep, g->tensors[root].op) && kp_tape_wanted(t, root);
             if (mine && t->first_flow[root] == KP_NO)
                 kp_tape_flow_to(t, root,
                                 kp_tape_take_gradient(t, root, KP_NO, "received gradient",

@@ -168,6 +168,19 @@ uint32_t kp_tape_gather(kp_taping *t, uint32_t root, uint32_t op);
 uint32_t kp_tape_take_gradient(kp_taping *t, uint32_t tensor, uint32_t op, const char *what,
                                kp_dtype dtype, uint32_t holders);
 void kp_tape_drop_needs(kp_taping *t, uint32_t op, bool own_output, bool others);
+/* True if the backward pass needs the gradient of this tensor. */
+bool kp_tape_wanted(const kp_taping *t, uint32_t tensor);
+/* The key becomes the gradient of every input that wants one; its holder ends. */
+void kp_tape_hand_on(kp_taping *t, const kp_graph_op *o, uint32_t key);
+/* A new gradient flows to each input that wants one. */
+void kp_tape_input_gradients(kp_taping *t, uint32_t op);
+/* What an op's backward pass takes besides values and gradients: allocated when `when` says, and
+ * freed; kept_only: only what the forward pass left for it. */
+void kp_tape_take_extras(kp_taping *t, uint32_t op, kp_extra_when when);
+void kp_tape_drop_extras(kp_taping *t, uint32_t op, bool kept_only);
+/* One op's backward pass under XLA; key: the gradient of its outputs, whose holder ends, or KP_NO
+ * where it is fused. */
+void kp_tape_backward_xla(kp_taping *t, uint32_t op, uint32_t key);
 /* A value comes into memory (tape_forward.c); made: the buffer that holds it already, or NULL. */
 void kp_tape_take_value(kp_taping *t, uint32_t value, uint32_t owner, const char *what,
                         bool training, bool crosses, const uint32_t *made);
