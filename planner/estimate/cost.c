@@ -266,7 +266,7 @@ static kp_status fill(costing *c, const kp_tape *tape)
     unit_updates(c, &t);
     kp_outside o = kp_outside_of(tape, c->training, best_linked(c->cluster));
     c->out->outside_bytes = kp_categories_sum(&o.high) + t.profile->waste_bytes;
-    c->out->error = t.profile->error_high;
+    c->out->error = kp_profile_error(t.profile, c->graph).high;
     c->out->waste = t.profile->waste_high;
     c->out->sent_copies = kp_tape_holds_sent(&t) ? 1 : 0;
     c->out->border_copies = kp_taping_is_megatron(&t) ? 2 : 0;

@@ -4,7 +4,6 @@
 #include "planner/estimate/packing.h"
 #include "planner/estimate/reserve.h"
 #include "planner/estimate/taping.h"
-#include <math.h>
 
 /* Of what lives through the step: tensors are rounded up to 512 bytes, flat shards to the group;
  * published profiles of FSDP hold up to 3 % beside their shards (Hetu-Galvatron). */
@@ -12,8 +11,6 @@
 #define SHARDED_WASTE .03
 /* Batches of several micro-batches that are still held: up to 16 MiB in published runs. */
 #define MEGATRON_WASTE .02
-/* Of the tape where Megatron's modules run under torch's wrappers. */
-#define MIXED_ERROR .09
 /* Of what a forward pass keeps: frameworks' published profiles lie within it. */
 #define KEPT_LOW  .05
 #define KEPT_HIGH .09
@@ -165,9 +162,8 @@ static void bounds(const replay *r, const kp_profile *p, const kp_outside *o, ui
     const uint64_t *b = r->peak.bytes;
     uint64_t exact = r->holes + b[KP_CAT_WEIGHTS] + b[KP_CAT_OPTIMIZER] + b[KP_CAT_INPUTS];
     uint64_t rest = r->peak_total + r->holes - exact;
-    bool mixed = r->tape->graph->format == KP_FORMAT_MEGATRON && p->caching;
-    uint64_t low = exact + times(rest, 1 - fmax(p->error_low, mixed ? MIXED_ERROR : 0)),
-             high = exact + times(rest, 1 + fmax(p->error_high, mixed ? MIXED_ERROR : 0));
+    kp_tape_error error = kp_profile_error(p, r->tape->graph);
+    uint64_t low = exact + times(rest, 1 - error.low), high = exact + times(rest, 1 + error.high);
     uint64_t rounded = m->allocated.bytes - r->peak_total - r->holes - o->inside; /* blocks */
     m->allocated.low = low + o->inside_low + rounded;
     m->allocated.high = high + o->inside_high + rounded;
@@ -291,6 +287,7 @@ static kp_status hold_expected(const holder *h, uint64_t asked, kp_replayed *ret
 static kp_status sharpen(const holder *h, kp_memory *m)
 {
     const kp_profile *p = h->profile;
+    kp_tape_error error = kp_profile_error(p, h->tape->graph);
     uint64_t peak = kp_categories_sum(&m->peak);
     kp_replayed got;
     if (!p->caching || m->low_bytes > h->usable_bytes || m->high_bytes <= h->usable_bytes)
@@ -298,10 +295,10 @@ static kp_status sharpen(const holder *h, kp_memory *m)
     if (peak <= h->usable_bytes) {
         kp_categories high = h->outside->high;
         high.bytes[KP_CAT_WORKSPACE] -= h->outside->spare;
-        KP_TRY(hold(h, 1 + p->error_high, &high, &got));
+        KP_TRY(hold(h, 1 + error.high, &high, &got));
         if (!got.failed_bytes) m->high_bytes = h->usable_bytes;
     } else {
-        KP_TRY(hold(h, 1 - p->error_low, &h->outside->low, &got));
+        KP_TRY(hold(h, 1 - error.low, &h->outside->low, &got));
         if (got.failed_bytes) m->low_bytes = h->usable_bytes + 1;
     }
     return KP_OK;

@@ -76,6 +76,13 @@ typedef struct kp_profile {
 /* The row of a framework (not AUTO). */
 const kp_profile *kp_profile_of(kp_framework framework);
 
+/* The error of a tape of this graph, below and above, as a share of what is not state: the
+ * profile's own, or what a cause of its own makes larger. */
+typedef struct kp_tape_error {
+    double low, high;
+} kp_tape_error;
+kp_tape_error kp_profile_error(const kp_profile *profile, const kp_graph *graph);
+
 /* Bytes of the products' workspaces on a card. */
 kp_bounded kp_profile_space(const kp_profile *profile, const kp_training *training,
                             const kp_device *device);
