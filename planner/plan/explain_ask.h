@@ -17,6 +17,13 @@ kp_status kp_explain_message_of(kp_explaining *e, const char *bytes, size_t len)
 /* versus: another model file under the same options, and why it differs. */
 kp_status kp_explain_versus_of(kp_explaining *e, const char *bytes, size_t len, const char *name);
 
+/* What two models are called beside each other: their names, if those tell them apart. */
+typedef struct kp_versus_names {
+    const char *model, *other;
+} kp_versus_names;
+
+kp_versus_names kp_versus_names_of(const char *model, const char *other);
+
 /* largest: by running the estimate at one value after the other. The answer comes before the
  * explanation: an open dimension that is asked for gets its value from it (*ret_options, else as
  * given; *ret_set is that value, 0 if none was set). KP_USAGE: no such dimension, or the file fixes

@@ -58,9 +58,9 @@ static void versus_row(kp_buf *out, const char *what, uint64_t a, uint64_t b)
 static void print_versus(const kp_explain *x, const kp_explain_versus *y, unsigned width,
                          kp_buf *out)
 {
-    kp_buf_fmt(out, "\nAgainst '%s' under the same options\n", y->model ? y->model : "the other");
-    kp_buf_fmt(out, "  %-14s %16.16s %16.16s\n", "", x->model ? x->model : "this",
-               y->model ? y->model : "the other");
+    kp_versus_names names = kp_versus_names_of(x->model, y->model);
+    kp_buf_fmt(out, "\nAgainst '%s' under the same options\n", y->model ? y->model : names.other);
+    kp_buf_fmt(out, "  %-14s %16.16s %16.16s\n", "", names.model, names.other);
     for (int c = 0; c < KP_CAT_COUNT; c++)
         versus_row(out, kp_category_names[c], x->by_category.bytes[c], y->by_category.bytes[c]);
     versus_row(out, "peak", x->peak.bytes, y->peak.bytes);

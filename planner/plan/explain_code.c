@@ -37,6 +37,14 @@ static const char *const lines[KP_CODE_COUNT][KP_DIALECT_COUNT] = {
             [KP_DIALECT_HF] = "TrainingArguments(per_device_train_batch_size=$1)",
             [KP_DIALECT_MEGATRON] = "--micro-batch-size $1",
         },
+    [KP_CODE_MICRO] =
+        {
+            [KP_DIALECT_TORCH] = "torch.distributed.pipelining.Schedule1F1B(stage, "
+                                 "n_microbatches=$2)",
+            [KP_DIALECT_HF] = "torch.distributed.pipelining.Schedule1F1B(stage, "
+                              "n_microbatches=$2)",
+            [KP_DIALECT_MEGATRON] = "--micro-batch-size $1",
+        },
     [KP_CODE_LABELS] =
         {
             [KP_DIALECT_KERAS] = "loss=keras.losses.SparseCategoricalCrossentropy(), y = "

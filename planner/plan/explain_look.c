@@ -131,6 +131,16 @@ uint64_t kp_look_layer_bytes(const kp_look *look, uint32_t layer)
     return l->weights + l->gradients + l->optimizer + l->activations;
 }
 
+uint64_t kp_look_layer_params(const kp_look *look, uint32_t layer)
+{
+    const kp_graph *g = look->graph;
+    const kp_layer *l = &g->layers[layer];
+    uint64_t n = 0;
+    for (uint32_t w = l->first_weight; w < l->first_weight + l->n_weights; w++)
+        n = kp_add_u64(n, kp_shape_elems(g->weights[w].shape, 1));
+    return n;
+}
+
 uint32_t kp_look_main_op(const kp_look *look, uint32_t layer)
 {
     const kp_graph *g = look->graph;

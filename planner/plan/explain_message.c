@@ -15,6 +15,7 @@ typedef struct answering {
     size_t cap_matches, cap_asked;
     unsigned known, unknown; /* asks with and without a match */
     unsigned found;          /* tensors that match, those that are not shown too */
+    unsigned programs;       /* of the matches: a whole compiled step */
 } answering;
 
 /* ---- what was asked for ---- */
@@ -134,6 +135,7 @@ static kp_status add_match(answering *a, const kp_matching *m, const kp_match *m
     told.says = finish(a->e->arena, &text, a->e->err);
     if (!told.says) return KP_NOMEM;
     out->matches[out->n_matches++] = told;
+    a->programs += match->of.kind == KP_SHAPED_PROGRAM;
     return KP_OK;
 }
 
@@ -256,10 +258,14 @@ static const char *overall(const answering *a)
     } else if (!a->known) {
         say_unmatched(a, &text);
     } else {
-        uint32_t n = a->out->n_matches;
-        kp_buf_fmt(&text, "%u tensor%s of the model match%s", n, n == 1 ? "" : "s",
-                   n == 1 ? "es" : "");
-        if (a->found > n) kp_buf_fmt(&text, ", and %u more alike", a->found - n);
+        uint32_t n = a->out->n_matches - a->programs;
+        if (n)
+            kp_buf_fmt(&text, "%u tensor%s of the model match%s", n, n == 1 ? "" : "s",
+                       n == 1 ? "es" : "");
+        else
+            kp_buf_str(&text, "the whole step asked, not one tensor");
+        if (a->found > a->out->n_matches)
+            kp_buf_fmt(&text, ", and %u more alike", a->found - a->out->n_matches);
         if (a->unknown)
             kp_buf_fmt(&text, "; %u further request%s none", a->unknown,
                        a->unknown == 1 ? " matches" : "s match");

@@ -5,7 +5,8 @@
 #include "planner/plan/explain_ask.h"
 
 enum { NOT_CAUSES_MAX = 3 };
-#define SMALL 0.10 /* of the peak: a cause is larger */
+#define SMALL   0.10 /* of the peak: a cause is larger */
+#define SUSPECT 0.20 /* of the parameters: a layer with less is not suspected */
 
 /* ---- by hand ---- */
 
@@ -82,14 +83,6 @@ static void add(excluding *x, const char *what, const char *layer, uint64_t byte
     x->list[x->n++] = (kp_explain_not_cause){what, layer, message, bytes, (double)bytes / x->peak};
 }
 
-static uint64_t layer_params(const kp_graph *g, const kp_layer *l)
-{
-    uint64_t n = 0;
-    for (uint32_t w = l->first_weight; w < l->first_weight + l->n_weights; w++)
-        n = kp_add_u64(n, kp_shape_elems(g->weights[w].shape, 1));
-    return n;
-}
-
 /* The states as a whole, or what grows with the batch. */
 static void exclude_classes(excluding *x)
 {
@@ -118,7 +111,7 @@ static void exclude_layer(excluding *x, bool table)
     for (uint32_t i = 0; i < g->n_layers; i++) {
         const kp_layer *l = &g->layers[i];
         bool is_table = l->n_weights && g->weights[l->first_weight].role == KP_ROLE_TABLE;
-        uint64_t n = layer_params(g, l);
+        uint64_t n = kp_look_layer_params(look, i);
         if (is_table != table || n <= most) continue;
         most = n;
         which = i;
@@ -127,7 +120,7 @@ static void exclude_layer(excluding *x, bool table)
     uint64_t bytes = kp_look_layer_bytes(look, which);
     double of_params = (double)most / (double)kp_max_u64(g->params, 1),
            share = (double)bytes / x->peak;
-    if (share >= SMALL || (!table && of_params < .2)) return;
+    if (share >= SMALL || of_params < SUSPECT) return;
     add(x, table ? "embedding" : "largest layer", g->layers[which].path, bytes,
         kp_arena_fmt(x->e->arena, "%s'%s': %.3g %% of the parameters, %.1f %% of the peak",
                      table ? "the embedding " : "", g->layers[which].path, 100 * of_params,

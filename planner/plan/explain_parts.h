@@ -13,7 +13,9 @@
 /* Host memory of one node: all of the job's processes there. */
 typedef struct kp_host {
     uint32_t processes;
-    uint64_t runtime, weights, inputs, labels;
+    uint64_t runtime, weights, inputs,
+        labels;     /* while it trains; weights: while it loads or saves */
+    uint64_t slots; /* beside the weights while it resumes */
 } kp_host;
 
 typedef struct kp_look {
@@ -27,9 +29,9 @@ typedef struct kp_look {
     kp_strategy strategy;
     kp_host host;
     kp_verdict_fit fit; /* kp_look_fit's: holds when the graph is gone */
-    bool divided; /* plan options are given, or the file has a plan */
-    bool listed;  /* the file's plan is looked at */
-    bool brief;   /* without tape and what is alive at the peak */
+    bool divided;       /* plan options are given, or the file has a plan */
+    bool listed;        /* the file's plan is looked at */
+    bool brief;         /* without tape and what is alive at the peak */
 } kp_look;
 
 typedef struct kp_explaining {
@@ -72,14 +74,20 @@ kp_status kp_look_listed(kp_look *look, kp_arena *arena, kp_err *err);
 
 /* Own states and kept outputs of a layer. */
 uint64_t kp_look_layer_bytes(const kp_look *look, uint32_t layer);
+/* Its parameters, whole, those that are not trained too. */
+uint64_t kp_look_layer_params(const kp_look *look, uint32_t layer);
 
 /* The op of a layer with its largest weight, and the one that keeps most; KP_NO if none. */
 uint32_t kp_look_main_op(const kp_look *look, uint32_t layer);
 
+/* JAX and TensorFlow drive a node's GPUs from one process; torch has a process a GPU. */
+bool kp_look_one_process(const kp_look *look);
+
 /* What the job needs on a node's host, from a look with its tape or a brief one (then labels count
  * as inputs). */
 kp_host kp_host_of(const kp_look *look);
-uint64_t kp_host_sum(const kp_host *host);
+/* The most at any time: data go with training and saving, slots with resuming. */
+uint64_t kp_host_peak(const kp_host *host);
 
 kp_status kp_explain_layers(kp_explaining *e); /* layers, peak_tensors */
 kp_status kp_explain_phases(kp_explaining *e); /* phases, host, stages */
@@ -174,6 +182,7 @@ typedef enum kp_code {
     KP_CODE_DTYPE, /* $1: the policy */
     KP_CODE_ACCUM, /* $1: batch, $2: steps, $3: the optimizer's class, $4: effective batch */
     KP_CODE_BATCH, /* $1: batch */
+    KP_CODE_MICRO, /* $1: micro-batch, $2: micro-batches; of a pipeline */
     KP_CODE_LABELS,
     KP_CODE_RECOMPUTE,
     KP_CODE_SELECTIVE,

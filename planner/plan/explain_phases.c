@@ -20,13 +20,17 @@ static uint64_t ranks_of(const kp_strategy *s)
     return (uint64_t)s->dp * s->tp * s->pp;
 }
 
-/* JAX and TensorFlow drive a node's GPUs from one process; torch has a process a GPU. */
-static uint32_t processes_of(const kp_look *look)
+bool kp_look_one_process(const kp_look *look)
 {
     kp_framework fw = look->training.framework;
-    bool one = fw == KP_FW_KERAS_JAX || fw == KP_FW_KERAS_TF || fw == KP_FW_KERAS_TF_GRAPH;
+    return fw == KP_FW_KERAS_JAX || fw == KP_FW_KERAS_TF || fw == KP_FW_KERAS_TF_GRAPH;
+}
+
+static uint32_t processes_of(const kp_look *look)
+{
     uint64_t ranks = ranks_of(&look->strategy);
-    return one ? 1 : (uint32_t)(ranks < NODE_GPUS ? ranks : NODE_GPUS);
+    if (kp_look_one_process(look)) return 1;
+    return (uint32_t)(ranks < NODE_GPUS ? ranks : NODE_GPUS);
 }
 
 static uint64_t whole_weights(const kp_graph *g)
@@ -62,25 +66,34 @@ kp_host kp_host_of(const kp_look *look)
     uint64_t data = kp_mul_u64(m->host_data_bytes, n);
     h.labels = kp_min_u64(h.labels, data);
     h.inputs = data - h.labels;
+    h.slots = kp_mul_u64(m->peak.bytes[KP_CAT_OPTIMIZER], n);
     return h;
 }
 
-uint64_t kp_host_sum(const kp_host *h)
+static uint64_t host_data(const kp_host *h)
 {
-    return kp_add_u64(kp_add_u64(h->runtime, h->weights), kp_add_u64(h->inputs, h->labels));
+    return kp_add_u64(h->inputs, h->labels);
+}
+
+uint64_t kp_host_peak(const kp_host *h)
+{
+    uint64_t beside = kp_max_u64(host_data(h), h->slots);
+    return kp_add_u64(kp_add_u64(h->runtime, h->weights), beside);
 }
 
 static kp_status fill_host(kp_explaining *e)
 {
     const kp_host *h = &e->look.host;
+    bool resumes = h->slots > host_data(h);
     const kp_host_part all[] = {{"runtime", h->runtime},
                                 {"weights", h->weights},
-                                {"data", h->inputs},
-                                {"labels", h->labels}};
+                                {"data", resumes ? 0 : h->inputs},
+                                {"labels", resumes ? 0 : h->labels},
+                                {"optimizer", resumes ? h->slots : 0}};
     kp_host_part *parts = KP_NEW(e->arena, kp_host_part, KP_LEN(all));
     if (!parts) return kp_nomem(e->err);
     memcpy(parts, all, sizeof(all));
-    e->out->host = (kp_explain_host){kp_host_sum(h), parts, KP_LEN(all)};
+    e->out->host = (kp_explain_host){kp_host_peak(h), parts, KP_LEN(all)};
     return KP_OK;
 }
 
@@ -222,8 +235,8 @@ static uint64_t host_of(const kp_explaining *e, const phase_row *row)
     const kp_host *h = &e->look.host;
     uint64_t sum = h->runtime;
     if (row->weights) sum = kp_add_u64(sum, h->weights);
-    if (row->data) sum = kp_add_u64(sum, kp_add_u64(h->inputs, h->labels));
-    if (row->slots) sum = kp_add_u64(sum, kp_mul_u64(slots_of(&e->look), h->processes));
+    if (row->data) sum = kp_add_u64(sum, host_data(h));
+    if (row->slots) sum = kp_add_u64(sum, h->slots);
     return sum;
 }
 
@@ -233,6 +246,7 @@ static uint64_t bytes_of(const kp_explaining *e, const phase_row *row)
 {
     const kp_memory *m = &e->look.memory;
     if (row->phase == KP_PHASE_COUNT) return first_step(e);
+    if (row->phase == m->phase) return e->out->peak.bytes; /* with all that is counted in it */
     uint64_t bytes = m->phase_bytes[row->phase], less = 0;
     kp_outside o = kp_outside_of(&e->look.tape, &e->look.training, &e->look.device);
     if (row->weights) less = m->peak.bytes[KP_CAT_INPUTS] + o.bytes.bytes[KP_CAT_WORKSPACE];

@@ -136,7 +136,7 @@ static bool run(kp_remedying *r, const kp_change *const *changes, uint32_t n, kp
 
 static bool keep(kp_remedying *r, const kp_change *change, const kp_look *second)
 {
-    uint64_t after = kp_categories_sum(&second->memory.peak), host = kp_host_sum(&second->host);
+    uint64_t after = kp_categories_sum(&second->memory.peak), host = kp_host_peak(&second->host);
     uint64_t saves = r->peak > after ? r->peak - after : 0;
     bool for_host = (change->knobs & (KP_KNOB_DATA | KP_KNOB_LABELS)) != 0;
     uint64_t host_saves = for_host && r->host > host ? r->host - host : 0;
@@ -275,7 +275,7 @@ kp_status kp_explain_remedies(kp_explaining *e)
     if (!r) return kp_nomem(e->err);
     r->e = e;
     r->peak = kp_categories_sum(&e->look.memory.peak);
-    r->host = kp_host_sum(&e->look.host);
+    r->host = kp_host_peak(&e->look.host);
     for (size_t i = 0; i < kp_n_rules && r->status == KP_OK; i++)
         if (kp_rules[i].changes) kp_rules[i].changes(r);
     if (r->status != KP_OK) return r->status;

@@ -18,6 +18,12 @@ static uint64_t category(const kp_explaining *e, kp_category c)
     return e->look.memory.peak.bytes[c];
 }
 
+static uint64_t states_of(const kp_explaining *e)
+{
+    return category(e, KP_CAT_WEIGHTS) + category(e, KP_CAT_GRADIENTS) +
+           category(e, KP_CAT_OPTIMIZER);
+}
+
 static bool worth_a_line(const kp_explaining *e, uint64_t bytes)
 {
     return bytes >= peak_of(e) / SHARE_OF_PEAK;
@@ -32,19 +38,36 @@ static kp_buf text_of(void)
 
 /* ---- batch ---- */
 
+static bool computes_in_float32(const kp_graph *g)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < g->n_layers; i++)
+        any |= !g->layers[i].is_model && g->layers[i].compute_dtype == KP_FLOAT32;
+    return any;
+}
+
+/* What is left when the batch is: of the states where they alone do not fit, else of the rest. */
 kp_status kp_setting_floor(kp_explaining *e)
 {
-    const kp_memory *m = &e->look.memory;
-    bool no = kp_memory_fit(m, e->look.device.usable_bytes) == KP_FIT_NO;
-    if (!no || e->look.strategy.micro_batch > 1) return KP_OK;
-    uint64_t over = peak_of(e) - e->look.device.usable_bytes;
+    const kp_look *look = &e->look;
+    uint64_t usable = look->device.usable_bytes, peak = peak_of(e), states = states_of(e);
+    bool no = kp_memory_fit(&look->memory, usable) == KP_FIT_NO;
+    if (!no || look->strategy.micro_batch > 1 || peak <= usable) return KP_OK;
     kp_buf text = text_of();
-    kp_buf_fmt(&text,
-               "the batch is 1 already and the step is %s too large: only a smaller input (tiles, "
-               "windows), recomputation, 16-bit values, a narrower model or more GPUs that divide "
-               "the layers can help",
-               kp_size_text(over).s);
-    return kp_add_culprit(e, "KP005", NULL, &text, over);
+    kp_buf_fmt(&text, "the batch is 1 already and the step is %s too large: ",
+               kp_size_text(peak - usable).s);
+    if (states > usable)
+        kp_buf_fmt(&text,
+                   "weights, gradients and slots alone are %s, so only a narrower model, an "
+                   "optimizer with fewer slots, or more GPUs that divide them can help",
+                   kp_size_text(states).s);
+    else
+        kp_buf_fmt(&text,
+                   "only a smaller input (tiles, windows), %s%sa narrower model or more GPUs that "
+                   "divide the layers can help",
+                   look->strategy.recompute == KP_RECOMPUTE_FULL ? "" : "recomputation, ",
+                   computes_in_float32(look->graph) ? "16-bit values, " : "");
+    return kp_add_culprit(e, "KP005", NULL, &text, peak - usable);
 }
 
 /* ---- labels and data ---- */
@@ -114,8 +137,7 @@ kp_status kp_setting_slots(kp_explaining *e)
 kp_status kp_setting_replicas(kp_explaining *e)
 {
     const kp_strategy *s = &e->look.strategy;
-    uint64_t all =
-        category(e, KP_CAT_WEIGHTS) + category(e, KP_CAT_OPTIMIZER) + category(e, KP_CAT_GRADIENTS);
+    uint64_t all = states_of(e);
     if (s->dp < 2 || s->zero) return KP_OK;
     kp_buf text = text_of();
     kp_buf_fmt(&text,

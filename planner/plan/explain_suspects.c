@@ -58,11 +58,7 @@ static bool is_conv(const kp_suspect *s)
 
 bool kp_holds_huge_count(const kp_suspect *s)
 {
-    const kp_graph *g = s->look->graph;
-    uint64_t elems = 0;
-    for (uint32_t w = 0; w < s->layer->n_weights; w++)
-        elems = kp_add_u64(elems, kp_shape_elems(g->weights[s->layer->first_weight + w].shape, 1));
-    return elems > INT32_MAX;
+    return kp_look_layer_params(s->look, s->id) > INT32_MAX;
 }
 
 /* The op that wrote the input, behind dropout and the like. */

@@ -36,6 +36,14 @@ void kp_try_dtype(kp_remedying *r)
     kp_try(r, &c);
 }
 
+/* What a script is told for so many samples of all ranks: JAX and TensorFlow divide fit()'s batch
+ * over the GPUs themselves (keras.distribution, tf.distribute), torch's processes load their own.
+ */
+static uint64_t batch_said(const kp_explaining *e, uint64_t batch)
+{
+    return kp_look_one_process(&e->look) ? batch : batch / e->look.strategy.dp;
+}
+
 static void try_accumulation(kp_remedying *r)
 {
     enum { PARTS = 4 };
@@ -55,7 +63,7 @@ static void try_accumulation(kp_remedying *r)
                              "gradient accumulator a weight",
                              t->batch * t->grad_accum, PARTS);
     c.code = kp_code_filled(e, KP_CODE_ACCUM,
-                            (const char *const[]){kp_number(e, c.set.batch / dp),
+                            (const char *const[]){kp_number(e, batch_said(e, c.set.batch)),
                                                   kp_number(e, c.set.grad_accum),
                                                   kp_optimizer_class(t->optimizer),
                                                   kp_number(e, t->batch * t->grad_accum)});
@@ -71,7 +79,7 @@ static kp_verdict_fit try_batch_of(kp_remedying *r, uint64_t batch)
     c.message = batch == e->look.strategy.dp
                     ? "the smallest batch there is: what is left does not shrink with it"
                     : "a smaller batch: activations shrink with it, the learning changes";
-    c.code = kp_code_of(e, KP_CODE_BATCH, batch / e->look.strategy.dp);
+    c.code = kp_code_of(e, KP_CODE_BATCH, batch_said(e, batch));
     return kp_try(r, &c);
 }
 
@@ -99,17 +107,25 @@ static void try_smaller_batch(kp_remedying *r)
     if (!e->look.divided || may_fit(e, batch / least)) try_batch_of(r, least);
 }
 
-/* Of a pipeline: smaller micro-batches, the batch stays. */
+/* Smaller micro-batches, the batch stays: of a pipeline, or where the script adds gradients up.
+ * Keras's fit() has one batch, which is also its step: accumulation is what it offers. */
 static void try_micro_batch(kp_remedying *r)
 {
     const kp_explaining *e = kp_trying(r);
-    uint32_t micro = e->look.strategy.micro_batch;
-    if (!e->look.divided || micro % 2) return;
+    const kp_training *t = &e->look.training;
+    const kp_strategy *s = &e->look.strategy;
+    uint32_t micro = s->micro_batch;
+    bool own_loop = t->framework == KP_FW_TORCH || t->framework == KP_FW_MEGATRON;
+    if (!e->look.divided || micro % 2 || (!own_loop && s->pp < 2)) return;
     kp_change c = kp_change_of(r, "KP004", KP_KNOB_BATCH, KP_DISTURB_FLAG);
     c.set.micro_batch = micro / 2;
     c.text = kp_arena_fmt(e->arena, "--micro-batch %" PRIu32, c.set.micro_batch);
     c.message = "smaller micro-batches: what is kept for each shrinks, the batch stays";
-    c.code = kp_code_of(e, KP_CODE_BATCH, c.set.micro_batch);
+    c.code = kp_code_filled(e, s->pp > 1 ? KP_CODE_MICRO : KP_CODE_ACCUM,
+                            (const char *const[]){kp_number(e, c.set.micro_batch),
+                                                  kp_number(e, 2 * (uint64_t)s->micro_batches),
+                                                  kp_optimizer_class(t->optimizer),
+                                                  kp_number(e, t->batch * t->grad_accum)});
     kp_try(r, &c);
 }
 

@@ -11,8 +11,20 @@ enum { LAYERS_SHOWN = 5, REASONS_MAX = 4 };
 typedef struct comparing {
     kp_explaining *e, *other;
     kp_explain_versus *out;
+    kp_versus_names names;
     bool failed;
 } comparing;
+
+kp_versus_names kp_versus_names_of(const char *model, const char *other)
+{
+    bool same = !model || !other || !strcmp(model, other);
+    return same ? (kp_versus_names){"this one", "the other"} : (kp_versus_names){model, other};
+}
+
+static const char *called(const comparing *c, const kp_explain *x)
+{
+    return x == c->e->out ? c->names.model : c->names.other;
+}
 
 static void reason(comparing *c, const char *text)
 {
@@ -44,9 +56,10 @@ static void by_category(comparing *c)
         which = i;
     }
     uint64_t a = x->by_category.bytes[which], b = y->by_category.bytes[which];
-    const char *more = a > b ? x->model : y->model, *less = a > b ? y->model : x->model;
-    reason(c, kp_arena_fmt(c->e->arena, "%s differ most: '%s' has %s, '%s' %s",
-                           kp_category_names[which], more, kp_size_text(kp_max_u64(a, b)).s, less,
+    if (!most) return;
+    reason(c, kp_arena_fmt(c->e->arena, "the largest difference is in %s: '%s' has %s, '%s' %s",
+                           kp_category_names[which], called(c, a > b ? x : y),
+                           kp_size_text(kp_max_u64(a, b)).s, called(c, a > b ? y : x),
                            kp_size_text(kp_min_u64(a, b)).s));
 }
 
@@ -84,12 +97,12 @@ static void by_depth(comparing *c)
     const kp_explain_layer *wd = widest(deep), *wf = widest(flat);
     reason(c,
            kp_arena_fmt(arena, "kept for the backward pass: '%s' %s by %u layers, '%s' %s by %u%s",
-                        deep->model, kp_size_text(kd).s, nd, flat->model, kp_size_text(kf).s, nf,
-                        kd < kf ? ": depth is not what counts" : ""));
+                        called(c, deep), kp_size_text(kd).s, nd, called(c, flat),
+                        kp_size_text(kf).s, nf, kd < kf ? ": depth is not what counts" : ""));
     reason(c, kp_arena_fmt(
                   arena, "the layer that keeps most: '%s' of '%s' %s, '%s' of '%s' %s (%s)",
-                  wd->name, deep->model, kp_size_text(wd->activations_bytes).s, wf->name,
-                  flat->model, kp_size_text(wf->activations_bytes).s,
+                  wd->name, called(c, deep), kp_size_text(wd->activations_bytes).s, wf->name,
+                  called(c, flat), kp_size_text(wf->activations_bytes).s,
                   ratio(arena, (double)wd->activations_bytes, (double)wf->activations_bytes)));
 }
 
@@ -109,7 +122,7 @@ static void by_parameters(comparing *c)
                               : "";
     reason(c, kp_arena_fmt(
                   c->e->arena, "parameters: '%s' %s (%s with gradients and slots), '%s' %s (%s)%s",
-                  x->model, kp_count_text(g->params).s, kp_size_text(states(x)).s, y->model,
+                  called(c, x), kp_count_text(g->params).s, kp_size_text(states(x)).s, called(c, y),
                   kp_count_text(h->params).s, kp_size_text(states(y)).s, against));
 }
 
@@ -141,6 +154,7 @@ static kp_status fill(comparing *c)
     out->n_layers_shown = y->n_layers < LAYERS_SHOWN ? y->n_layers : LAYERS_SHOWN;
     out->reasons = KP_NEW(c->e->arena, const char *, REASONS_MAX);
     if (!out->reasons) return kp_nomem(c->e->err);
+    c->names = kp_versus_names_of(c->e->out->model, y->model);
     by_category(c);
     by_depth(c);
     by_parameters(c);

@@ -196,14 +196,6 @@ static bool wraps(int64_t printed, uint64_t count)
     return count > INT32_MAX && (uint32_t)count == (uint32_t)(uint64_t)printed;
 }
 
-static uint64_t layer_params(const kp_graph *g, const kp_layer *l)
-{
-    uint64_t n = 0;
-    for (uint32_t w = l->first_weight; w < l->first_weight + l->n_weights; w++)
-        n = kp_add_u64(n, kp_shape_elems(g->weights[w].shape, 1));
-    return n;
-}
-
 static void keep_count(kp_matching *m, uint32_t layer, uint64_t count, unsigned score)
 {
     const kp_graph *g = m->look->graph;
@@ -227,7 +219,7 @@ void kp_match_count(kp_matching *m)
     uint64_t most = 0;
     uint32_t which = KP_NO;
     for (uint32_t i = 0; i < g->n_layers; i++) {
-        uint64_t n = layer_params(g, &g->layers[i]);
+        uint64_t n = kp_look_layer_params(m->look, i);
         if (wraps(m->ask->count, n)) keep_count(m, i, n, 10);
         if (n > most) which = i;
         most = kp_max_u64(most, n);

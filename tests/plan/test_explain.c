@@ -92,6 +92,9 @@ static void check_numbers(const kp_explain *x, const char *what)
     cr_expect_eq(most, x->peak.bytes, "%s: phases", what);
     for (uint32_t i = 0; i < x->host.n_parts; i++) host += x->host.parts[i].bytes;
     cr_expect_eq(host, x->host.peak_bytes, "%s: host", what);
+    for (uint32_t i = host = 0; i < x->n_phases; i++)
+        host = kp_max_u64(host, x->phases[i].host_bytes);
+    cr_expect_eq(host, x->host.peak_bytes, "%s: the host's phases", what);
     cr_expect(x->peak.low_bytes <= x->peak.bytes && x->peak.bytes <= x->peak.high_bytes,
               "%s: bounds", what);
     cr_expect_str_eq(x->assumptions[0].name, "framework", "%s: always the first", what);
@@ -101,7 +104,8 @@ static void check_numbers(const kp_explain *x, const char *what)
         const kp_explain_remedy *r = &x->remedies[i];
         cr_expect_eq(r->peak_after_bytes + r->saves_bytes, x->peak.bytes, "%s: %s", what,
                      r->change);
-        cr_expect((r->saves_bytes || r->host_saves_bytes) && r->message && r->confidence, "%s: %s", what, r->change);
+        cr_expect((r->saves_bytes || r->host_saves_bytes) && r->message && r->confidence, "%s: %s",
+                  what, r->change);
     }
 }
 

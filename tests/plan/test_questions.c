@@ -161,6 +161,23 @@ Test(questions, versus)
     kp_fixture_done(&other);
 }
 
+/* Two models of one name are told apart, and where nothing differs nothing is said to. */
+Test(questions, versus_of_one_name)
+{
+    kp_fixture f;
+    kp_err err = {0};
+    kp_fixture_init(&f, "models/cnn.json");
+    kp_explain_questions q = {.versus = f.text, .versus_len = f.len, .versus_name = "b.json"};
+    cr_assert_eq(ask(&f, &q, &err), KP_OK, "%s", err.msg);
+    const kp_explain_versus *v = f.x.versus;
+    for (uint32_t i = 0; i < v->n_reasons; i++) {
+        cr_expect(!strstr(v->reasons[i], "largest difference"), "%s", v->reasons[i]);
+        cr_expect(strstr(v->reasons[i], "this one") && strstr(v->reasons[i], "the other"), "%s",
+                  v->reasons[i]);
+    }
+    kp_fixture_done(&f);
+}
+
 /* ---- notes ---- */
 
 Test(questions, by_hand)

@@ -246,6 +246,17 @@ Test(explain, code_of_remedies)
         {"models/cnn.json", "", "KP006", "with keras.RematScope(mode=\"full\"): model = build()"},
         {"models/cnn.json", "--framework keras-tf-graph", "KP013",
          "with tf.distribute.MirroredStrategy().scope(): model = build()"},
+        /* fit() divides the batch over the GPUs, torch's processes load their own */
+        {"models/cnn.json", "--dp 2", "KP004",
+         "optimizer=keras.optimizers.Adam(gradient_accumulation_steps=4); model.fit(..., "
+         "batch_size=8)"},
+        {"models/cnn.json", "--dp 2 --framework keras-torch", "KP004",
+         "optimizer=keras.optimizers.Adam(gradient_accumulation_steps=4); model.fit(..., "
+         "batch_size=4)"},
+        {LLAMA, "--seq 1024 --dp 2 --zero 1 --batch 16", "KP004",
+         "TrainingArguments(per_device_train_batch_size=4, gradient_accumulation_steps=2)"},
+        {LLAMA, "--seq 1024 --pp 2 --batch 16", "KP004",
+         "torch.distributed.pipelining.Schedule1F1B(stage, n_microbatches=4)"},
         {"models/dense.json", "", "KP002", "layers.Dense(2048, ...)"},
         {"models/lstm.json", "", "KP007", "layers.Input((128, 128))"},
         {FLAT_LSTM, "", "KP007", "layers.LSTM(512)"},

@@ -40,6 +40,8 @@ Test(rules, culprits)
     } rows[] = {
         {"models/cnn.json", "--batch 1 --memory 1G", "KP005", NULL, true,
          "the batch is 1 already and the step is "},
+        {WIDE, "--batch 1 --memory 2G", "KP005", NULL, true,
+         "weights, gradients and slots alone are "},
         {"models/cnn.json", "--batch 2 --memory 1G", "KP005", NULL, false, NULL},
         {"models/transformer.json", "--loss categorical_crossentropy --samples 100000", "KP010",
          NULL, true, "all 100000 samples are "},
@@ -205,13 +207,18 @@ Test(rules, host_of_a_node)
 {
     static const struct {
         const char *options;
-        uint64_t weights, inputs, labels; /* copies of the model; bytes */
+        uint64_t weights, inputs, labels, slots; /* copies of the model; bytes; copies */
     } rows[] = {
-        {"", 1, 3ull * 32 * 8192 * 4, 3ull * 32 * 8192 * 4},
-        {"--dp 4", 1, 3ull * 8 * 8192 * 4, 3ull * 8 * 8192 * 4},
-        {"--framework torch --dp 4", 4, 4 * 3ull * 8 * 8192 * 4, 4 * 3ull * 8 * 8192 * 4},
-        {"--framework torch --dp 16", 8, 8 * 3ull * 2 * 8192 * 4, 8 * 3ull * 2 * 8192 * 4},
-        {"--data ram --samples 1000", 1, 1000ull * 8192 * 4, 1000ull * 8192 * 4},
+        {"--optimizer sgd", 1, 3ull * 32 * 8192 * 4, 3ull * 32 * 8192 * 4, 0},
+        {"--optimizer sgd --dp 4", 1, 3ull * 8 * 8192 * 4, 3ull * 8 * 8192 * 4, 0},
+        {"--optimizer sgd --framework torch --dp 4", 4, 4 * 3ull * 8 * 8192 * 4,
+         4 * 3ull * 8 * 8192 * 4, 0},
+        {"--optimizer sgd --framework torch --dp 16", 8, 8 * 3ull * 2 * 8192 * 4,
+         8 * 3ull * 2 * 8192 * 4, 0},
+        {"--optimizer sgd --data ram --samples 1000", 1, 1000ull * 8192 * 4, 1000ull * 8192 * 4, 0},
+        {"", 1, 0, 0, 2}, /* more when it resumes than while it trains */
+        {"--framework torch --dp 4", 4, 0, 0, 8},
+        {"--data ram --samples 100000", 1, 100000ull * 8192 * 4, 100000ull * 8192 * 4, 0},
     };
     uint64_t model = 4 * (8192ull * 16384 * 2 + 16384 + 8192);
     for (size_t i = 0; i < KP_LEN(rows); i++) {
@@ -223,6 +230,9 @@ Test(rules, host_of_a_node)
         cr_expect_eq(host_part(&f, "data"), rows[i].inputs, "row %zu: %llu", i,
                      (unsigned long long)host_part(&f, "data"));
         cr_expect_eq(host_part(&f, "labels"), rows[i].labels, "row %zu: labels", i);
+        uint64_t slots = host_part(&f, "optimizer"), counters = 64 * rows[i].weights;
+        cr_expect(slots >= rows[i].slots * model && slots <= rows[i].slots * model + counters,
+                  "row %zu: %llu of slots", i, (unsigned long long)slots);
         kp_fixture_done(&f);
     }
 }
