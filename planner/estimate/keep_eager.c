@@ -67,13 +67,17 @@ static bool reads(kp_keep *keep, uint32_t op, uint32_t tensor)
     return fused || kp_keep_need(keep, op, root);
 }
 
-/* Normalisations that compute in float32 keep their input in that type instead of the half one. */
+/* Normalisations that compute in float32 keep their input in that type instead of the half one.
+ * torch's autocast, a mixed policy, does so for all but BatchNorm (autocast_mode.cpp); FSDP casts
+ * the weights instead. */
 static bool in_float32(const kp_keep *keep, const kp_graph_op *op)
 {
-    bool norm = op->op == KP_OP_BATCHNORM || op->op == KP_OP_LAYERNORM || op->op == KP_OP_RMSNORM ||
-                op->op == KP_OP_GROUPNORM;
-    return norm && keep->profile->norms_f32 &&
-           kp_dtype_bytes(keep->graph->tensors[op->out[0]].dtype) < 4;
+    bool rows = op->op == KP_OP_LAYERNORM || op->op == KP_OP_RMSNORM || op->op == KP_OP_GROUPNORM;
+    bool half = kp_dtype_bytes(keep->graph->tensors[op->out[0]].dtype) < 4;
+    bool autocast = keep->training->framework == KP_FW_TORCH && keep->part->strategy.zero < 3 &&
+                    kp_dtype_bytes(keep->graph->layers[op->layer].variable_dtype) == 4;
+    if (rows && half && autocast) return true;
+    return (rows || op->op == KP_OP_BATCHNORM) && half && keep->profile->norms_f32;
 }
 
 static bool keep_inputs(kp_keep *keep, uint32_t op, kp_keep_rule rule)

@@ -25,6 +25,15 @@ static kp_memory memory_of(fixture *f, const char *model, const char *gpu, uint6
     return fixture_memory(f, &part);
 }
 
+static kp_memory memory_of_policy(fixture *f, const char *model, uint64_t batch)
+{
+    f->options.framework = KP_FW_TORCH;
+    f->options.batch = batch;
+    fixture_load(f, model);
+    kp_part part = kp_part_whole(f->graph, &f->training);
+    return fixture_memory(f, &part);
+}
+
 /* Before 2.0 zero_grad() fills gradients with zeros: the kernel's stays beside the fresh one. */
 Test(reserve, gradients_stay_before_2_0)
 {
@@ -128,6 +137,40 @@ Test(reserve, scratch_of_convolutions)
         const kp_graph_op *op = &f.graph->ops[f.graph->n_ops - 1];
         cr_expect_eq(kp_conv_space_bytes(&sizes, op), rows[i].bytes, "row %zu", i);
         cr_expect_eq(kp_conv_space_high_bytes(&sizes, op), rows[i].high, "row %zu", i);
+        fixture_free(&f);
+    }
+}
+
+/* Under autocast a LayerNorm keeps its input in float32, a BatchNorm in the half type; a model that
+ * is half throughout keeps it so. */
+Test(reserve, autocast_norms)
+{
+    static const struct {
+        const char *norm, *policy;
+        uint32_t bytes; /* of an element that it keeps, with the Dense's input */
+    } rows[] = {
+        {"LayerNormalization", "mixed_float16", 6},
+        {"LayerNormalization", "float16", 4},
+        {"BatchNormalization", "mixed_float16", 4},
+    };
+    enum { N = 256, C = 4096 };
+    for (size_t i = 0; i < KP_LEN(rows); i++) {
+        char model[1024];
+        uint64_t kept = 0;
+        fixture f;
+        snprintf(model, sizeof(model),
+                 "{\"class_name\":\"Sequential\",\"keras_version\":\"3.8.0\",\"config\":{\"name\":"
+                 "\"m\",\"layers\":[{\"class_name\":\"InputLayer\",\"config\":{\"name\":\"i\","
+                 "\"batch_shape\":[null,%d]}},{\"class_name\":\"Dense\",\"config\":{\"name\":\"d\","
+                 "\"units\":%d}},{\"class_name\":\"%s\",\"config\":{\"name\":\"n\"}}]}}",
+                 C, C, rows[i].norm);
+        fixture_init(&f);
+        f.options.dtype_policy = rows[i].policy;
+        kp_memory m = memory_of_policy(&f, model, N);
+        for (uint32_t k = 0; k < f.graph->n_layers; k++) kept += m.layers[k].activations;
+        uint64_t want = (uint64_t)N * C * rows[i].bytes;
+        cr_expect(kept >= want && kept < want + want / 100, "row %zu: %llu, not %llu", i,
+                  (unsigned long long)kept, (unsigned long long)want);
         fixture_free(&f);
     }
 }

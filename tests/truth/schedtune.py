@@ -1,9 +1,9 @@
 """schedtune: torchvision's image classifiers in training on five cards, device memory used."""
 from rows import Left, Row, records
-from zoo import plain, resnet
+from zoo import convnext, plain, resnet
 
 SETS = ("schedtune",)
-FAMILIES = (resnet, plain)
+FAMILIES = (resnet, plain, convnext)
 CARDS = (("K80", "K80-12GB"), ("2070", "RTX2070-SUPER-8GB"), ("3070", "RTX3070-8GB"), ("V100", "V100-SXM2-16GB"),
          ("3090", "RTX3090"))
 # The optimizer is not stated: that of PyTorch's own training script for these models. The records
