@@ -4,7 +4,7 @@ from rows import Left, Row, records
 from schedtune import network
 
 SETS = ("xmem",)
-CARDS = {"RTX 3060 12GB": "RTX3060-12GB", "RTX 4060 8GB": None}
+CARDS = {"RTX 3060 12GB": "RTX3060-12GB", "RTX 4060 8GB": "RTX4060-8GB"}
 OPTIMIZERS = {"SGD": "sgd", "Adam": "adam", "AdamW": "adamw", "Adagrad": "adagrad", "RMSprop": "rmsprop"}
 
 
