@@ -191,6 +191,13 @@ typedef struct kp_explain_stage {
     uint64_t kept_bytes, kept_low_bytes, kept_high_bytes;
 } kp_explain_stage;
 
+/* What a rank sends and receives in a step; bytes of one result on one device. */
+typedef struct kp_explain_collective {
+    const char *op;
+    uint64_t bytes, count;
+    const char *what;
+} kp_explain_collective;
+
 typedef struct kp_explain_layer {
     const char *name, *class_name;
     uint64_t weights_bytes, gradients_bytes, optimizer_bytes, activations_bytes;
@@ -305,6 +312,8 @@ typedef struct kp_explain {
     uint32_t n_phases;
     kp_explain_stage *stages;
     uint32_t n_stages;
+    kp_explain_collective *collectives; /* what moves most first; none if nothing is divided */
+    uint32_t n_collectives;
     kp_explain_layer *layers; /* largest first */
     uint32_t n_layers;
     kp_explain_tensor *peak_tensors;

@@ -76,6 +76,18 @@ static const kp_field explain_stage_fields[] = {
 static const kp_schema explain_stage =
     SCHEMA(kp_explain_stage, explain_stage_fields, "stage", "one stage of the pipeline");
 
+#define T kp_explain_collective
+static const kp_field explain_collective_fields[] = {
+    STR(op, REQ, "all_reduce, all_gather, reduce_scatter, send or all_to_all"),
+    U64(bytes, REQ, "bytes of one result on one device"),
+    U64(count, REQ, "how many a step has"),
+    STR(what, REQ, "gradients (of weights), activations (their gradients too) or weights"),
+};
+#undef T
+static const kp_schema explain_collective =
+    SCHEMA(kp_explain_collective, explain_collective_fields, "collective",
+           "what the rank that needs most exchanges with others");
+
 #define T kp_explain_layer
 static const kp_field explain_layer_fields[] = {
     STR(name, REQ, "name in the file"),
@@ -261,6 +273,8 @@ static const kp_field explain_fields[] = {
     STRUCT(by_category, &kp_schema_categories, REQ, "the peak by category"),
     LIST(phases, &explain_phase, REQ, "parts of the step in their order"),
     LIST(stages, &explain_stage, REQ, "stages of the pipeline, one without it"),
+    LIST(collectives, &explain_collective, OPT,
+         "what that rank exchanges in a step, what moves most first"),
     LIST(layers, &explain_layer, REQ, "what each layer holds, the largest first"),
     LIST(peak_tensors, &explain_tensor, REQ, "tensors alive at the peak, the largest first"),
     LIST(culprits, &explain_culprit, REQ, "what makes the model big, the largest first"),

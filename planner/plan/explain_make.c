@@ -159,6 +159,7 @@ static kp_status explain(kp_explaining *e)
     KP_TRY(fill_warnings(e));
     KP_TRY(kp_explain_layers(e));
     KP_TRY(kp_explain_phases(e));
+    KP_TRY(kp_explain_collectives(e));
     KP_TRY(kp_explain_culprits(e));
     KP_TRY(kp_explain_limits(e));
     KP_TRY(kp_explain_notes(e));

@@ -91,6 +91,7 @@ uint64_t kp_host_peak(const kp_host *host);
 
 kp_status kp_explain_layers(kp_explaining *e); /* layers, peak_tensors */
 kp_status kp_explain_phases(kp_explaining *e); /* phases, host, stages */
+kp_status kp_explain_collectives(kp_explaining *e);
 kp_status kp_explain_culprits(kp_explaining *e);
 kp_status kp_explain_remedies(kp_explaining *e);
 kp_status kp_explain_limits(kp_explaining *e); /* not_covered */

@@ -213,6 +213,7 @@ void kp_explain_print(const kp_explain *explain, unsigned width, kp_buf *out)
     kp_print_remedies(explain, width, out);
     kp_print_together(explain, width, out);
     print_stages(explain, out);
+    kp_print_collectives(explain, out);
     print_phases(explain, width, out);
     print_assumptions(explain, out);
     print_limits(explain, width, out);

@@ -19,6 +19,9 @@ void kp_print_culprits(const kp_explain *x, unsigned width, kp_buf *out);
 void kp_print_remedies(const kp_explain *x, unsigned width, kp_buf *out);
 void kp_print_together(const kp_explain *x, unsigned width, kp_buf *out);
 
+/* What is exchanged with other ranks. */
+void kp_print_collectives(const kp_explain *x, kp_buf *out);
+
 /* "fits", "tight", "4.0 GiB too much": bytes against the device. */
 kp_short kp_print_fit(const kp_explain *x, uint64_t bytes, kp_verdict_fit fit);
 

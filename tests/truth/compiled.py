@@ -1,5 +1,6 @@
 """Rows of compilers: xla_h100.jsonl (XLA:GPU for an H100) and tf_graph.jsonl (TensorFlow's graph)."""
 import json, os
+from dataclasses import dataclass
 
 from keras_models import EXAMPLES
 from rows import Left, Row, option, records
@@ -108,6 +109,29 @@ def small(row, model, options):
     return Row(("xla_h100-layers-small",), row["id"], measured, model, options, temp)
 
 
+COLLECTIVES = ("xla_h100-sharded-collectives",)
+
+
+@dataclass(frozen=True)
+class Exchanged:
+    """Bytes of all collectives of a kind in a step; they are no estimate, so without an interval."""
+    op: str
+
+    def __call__(self, answer):
+        found = sum(c["bytes"] * c["count"] for c in answer.get("collectives", []) if c["op"] == self.op)
+        return (found, found, found)
+
+
+def exchanged(row, model, options):
+    """A row for each kind of collective that the record lists."""
+    total = {}
+    for one in row["collectives"]:
+        op = one["op"].replace("-", "_")
+        total[op] = total.get(op, 0) + one["bytes"] * one["count"]
+    for op, size in sorted(total.items()):
+        yield Row(COLLECTIVES, f"{row['id']} {op}", size, model, options, Exchanged(op))
+
+
 def xla(data):
     for row in records(data, "memory", "xla_h100.jsonl"):
         if "peak" not in row or row.get("remat") or row["peak"] < MIB:
@@ -120,6 +144,8 @@ def xla(data):
         if row.get("devices", 1) > 1:
             options += ["--dp" if row["shard"] == "data" else "--tp", str(row["devices"])]
         yield Row(xla_sets(row), row["id"], row["peak"], model, options)
+        if row.get("collectives"):
+            yield from exchanged(row, model, options)
         if row["set"] == "layers" and row["peak"] < LARGE and row.get("devices", 1) == 1:
             yield small(row, model, options)
 
