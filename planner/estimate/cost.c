@@ -256,7 +256,7 @@ static kp_status fill(costing *c, const kp_tape *tape)
                    .training = c->training,
                    .part = &c->part,
                    .arena = c->arena,
-                   .profile = kp_profile_of(c->training->framework)};
+                   .profile = kp_profile_for(c->training)};
     t.sizes = *c->part.sizes;
     KP_TRY(kp_keep_make(c->graph, c->training, &c->part, &t.sizes, c->arena, &t.keep, c->err));
     kp_rates rates = kp_rates_of(c->cluster, t.profile, c->training->framework);

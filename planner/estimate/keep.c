@@ -165,8 +165,8 @@ kp_status kp_keep_make(const kp_graph *graph, const kp_training *training, const
                     .training = training,
                     .part = part,
                     .sizes = sizes,
-                    .profile = kp_profile_of(training->framework),
-                    .flash = kp_profile_of(training->framework)->flash && !training->launch.unfused,
+                    .profile = kp_profile_for(training),
+                    .flash = kp_profile_for(training)->flash && !training->launch.unfused,
                     .context_twice = training->cudnn_attention && !training->launch.flash,
                     .arena = arena};
     keep.root = KP_NEW(arena, uint32_t, graph->n_tensors);

@@ -37,6 +37,11 @@ static kp_keep_rule rule_of(const kp_keep *keep, const kp_graph_op *op)
     kp_keep_rule rule = keep->profile->rules[op->op];
     if (op->op == KP_OP_DROPOUT && !(op->attr.rate > 0))
         return (kp_keep_rule){.store = KP_STORE_ALIAS};
+    if (keep->profile->version_1 && op->op == KP_OP_DROPOUT) {
+        rule.mask = 0;
+        rule.copies = 1;
+    }
+    if (keep->profile->version_1 && op->op == KP_OP_ATTN_SCORES) rule.copies = 0;
     if (op->op == KP_OP_RELU && keep->profile->acts_over) rule.store = KP_STORE_IN_PLACE;
     if (op->op == KP_OP_VIEW && keep->graph->tensors[op->out[0]].shape.rank == 2 &&
         transposed(keep, op))

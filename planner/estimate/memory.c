@@ -132,10 +132,8 @@ static kp_status layer_bytes(const kp_tape *tape, const kp_training *training, k
                 count_buffer(&layers[b->layer], b, s->phase);
         }
     }
-    kp_taping t = {.graph = g,
-                   .training = training,
-                   .part = &tape->part,
-                   .profile = kp_profile_of(training->framework)};
+    kp_taping t = {
+        .graph = g, .training = training, .part = &tape->part, .profile = kp_profile_for(training)};
     KP_TRY(kp_sizes_make(g, training, &tape->part, arena, &t.sizes, err));
     for (uint32_t w = 0; w < g->n_weights; w++) {
         kp_layer_bytes *l = &layers[g->weights[w].layer];
@@ -312,7 +310,7 @@ static kp_status sharpen(const holder *h, kp_memory *m)
 static kp_status measure(const kp_tape *tape, const kp_training *training, const kp_device *device,
                          bool live, kp_arena *arena, kp_memory *ret, kp_err *err)
 {
-    const kp_profile *p = kp_profile_of(training->framework);
+    const kp_profile *p = kp_profile_for(training);
     replay r = {.tape = tape};
     kp_memory m = {0};
     run(&r);

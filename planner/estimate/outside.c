@@ -71,14 +71,21 @@ static const struct {
     {"8.6", 1110 * MIB, 4 * MIB + MIB / 10}, /* RTX 3070, RTX 3090 */
 };
 
+/* A context, and the share of the rest that the allocator leaves alone. */
+static uint64_t runtime(const kp_profile *p, const kp_device *device, uint64_t context)
+{
+    double rest = (double)kp_sub_u64(device->usable_bytes, context);
+    return context + (uint64_t)(rest * p->runtime_share);
+}
+
 static void add_runtime(const kp_tape *tape, const kp_profile *p, const kp_training *training,
                         const kp_device *device, kp_outside *o)
 {
     uint32_t version = training->torch_version;
     const char *capability = device->kind->compute_capability;
-    o->bytes.bytes[KP_CAT_RUNTIME] = p->runtime_bytes;
-    o->low.bytes[KP_CAT_RUNTIME] = p->runtime_low_bytes;
-    o->high.bytes[KP_CAT_RUNTIME] = p->runtime_high_bytes;
+    o->bytes.bytes[KP_CAT_RUNTIME] = runtime(p, device, p->runtime_bytes);
+    o->low.bytes[KP_CAT_RUNTIME] = runtime(p, device, p->runtime_low_bytes);
+    o->high.bytes[KP_CAT_RUNTIME] = runtime(p, device, p->runtime_high_bytes);
     for (size_t i = 0; i < KP_LEN(contexts) && version && version < 113 && capability; i++) {
         if (strcmp(capability, contexts[i].capability)) continue;
         uint64_t bytes = contexts[i].bytes + contexts[i].per_sm_bytes * device->kind->sm_count;
@@ -94,7 +101,7 @@ static void add_runtime(const kp_tape *tape, const kp_profile *p, const kp_train
 
 kp_outside kp_outside_of(const kp_tape *tape, const kp_training *training, const kp_device *device)
 {
-    const kp_profile *profile = kp_profile_of(training->framework);
+    const kp_profile *profile = kp_profile_for(training);
     kp_outside o = {.spare = tape->scratch_bytes};
     add_nccl(tape, device, &o);
     add_space(tape, training, profile, device, &o);

@@ -51,6 +51,8 @@ typedef struct kp_profile {
     bool norms_f32;      /* normalisations compute in float32 whatever the policy */
     bool space_outside;  /* the products' workspace is not the framework allocator's */
     bool caching;        /* torch's caching allocator: replayed (reserve.h), waste only bounds it */
+    bool version_1;      /* TensorFlow 1: dropout's mask is the floor of a uniform, as wide as what
+                            it masks, and scores are scaled by a constant, which keeps nothing */
     bool acts_over;      /* ReLU runs in place where autograd allows it: others in place save a
                             copy of their input (saved_tensors_hooks) */
     uint8_t update_one;  /* copies of one weight at a time that the update holds, if it has slots */
@@ -63,6 +65,7 @@ typedef struct kp_profile {
     uint32_t space_count;
     uint64_t conv_bytes, conv_high_bytes; /* cuDNN's scratch, outside the framework's allocator */
     uint64_t runtime_bytes, runtime_low_bytes, runtime_high_bytes; /* CUDA context and kernels */
+    double runtime_share; /* of the rest of the card, which the allocator leaves to the system */
     double waste, waste_low, waste_high; /* the allocator's own, as a share of what it hands out;
                                             caching: waste_high is only the bound of its replay */
     uint64_t waste_bytes;                /* caching: more that the bound leaves to small models */
@@ -73,8 +76,10 @@ typedef struct kp_profile {
     const kp_keep_rule *acts;     /* [KP_ACT_COUNT] of KP_OP_ACT */
 } kp_profile;
 
-/* The row of a framework (not AUTO). */
+/* The row of a framework (not AUTO), in its current version. */
 const kp_profile *kp_profile_of(kp_framework framework);
+/* The row of what runs the step. */
+const kp_profile *kp_profile_for(const kp_training *training);
 
 /* The error of a tape of this graph, below and above, as a share of what is not state: the
  * profile's own, or what a cause of its own makes larger. */

@@ -120,7 +120,7 @@ static kp_status find_weights(kp_taping *t)
             kp_dtype_bytes(kp_taping_compute(t, w)) < 4 && kp_taping_compute(t, w) == KP_FLOAT16;
         t->together |= t->profile->scalers && half;
     }
-    t->together |= t->profile->grads_together;
+    t->together |= t->profile->grads_together || kp_training_composed(t->training);
     return KP_OK;
 }
 
@@ -149,6 +149,23 @@ static uint64_t update_copies(const kp_taping *t)
     return (plain ? 0 : t->profile->update_all) + (t->profile->scalers ? 1u : 0u);
 }
 
+/* A composed update begins with products of variables and constants alone: both decayed moments,
+ * and the decay of matrices and tables. A graph runs what waits for nothing at the step's start, so
+ * they are there all the time. */
+static void early_updates(kp_taping *t)
+{
+    kp_taping_step(t, KP_PHASE_FORWARD, KP_NO);
+    t->first_early = t->n_buffers;
+    for (uint32_t w = 0; w < t->graph->n_weights && kp_training_composed(t->training); w++) {
+        uint64_t bytes = kp_mul_u64(kp_sizes_weight_elems(&t->sizes, w), 4);
+        if (!t->here[w] || !t->graph->weights[w].trainable) continue;
+        bytes = kp_mul_u64(bytes, t->sizes.weights[w].rank > 1 ? 3 : 2);
+        kp_taping_weight(t, w, KP_CAT_TEMPORARY, KP_TEXT_DECAYED, KP_FLOAT32,
+                         kp_ceil_div(bytes, kp_taping_weight_shards(t, 1, w)), 1);
+    }
+    t->n_early = t->n_buffers - t->first_early;
+}
+
 /* Half gradients become float32 ones for the update: beside Megatron's buffer of them, in Aceso's
  * fork in the place of each. */
 void kp_tape_update(kp_taping *t)
@@ -169,6 +186,7 @@ void kp_tape_update(kp_taping *t)
                          kp_mul_u64(bytes, copies + wide), 1);
     }
     for (uint32_t end = t->n_buffers; first < end; first++) kp_taping_drop(t, first);
+    for (uint32_t i = 0; i < t->n_early; i++) kp_taping_drop(t, t->first_early + i);
     for (uint32_t w = 0; w < g->n_weights && !keras_sums; w++) kp_taping_drop(t, t->weight_grad[w]);
 }
 
@@ -229,9 +247,10 @@ kp_status kp_tape_run(const kp_graph *graph, const kp_training *training, const 
                    .whole = KP_NO,
                    .updating = {KP_NO, KP_NO},
                    .listed = graph->oplan && part->segment,
-                   .profile = kp_profile_of(training->framework)};
+                   .profile = kp_profile_for(training)};
     KP_TRY(set_up(&t));
     kp_tape_state(&t);
+    early_updates(&t);
     kp_tape_forward(&t);
     kp_tape_backward(&t);
     kp_tape_end_update(&t);
@@ -264,7 +283,7 @@ kp_status kp_tape_make(const kp_graph *graph, const kp_training *training, const
 {
     kp_tape tape, late;
     KP_TRY(kp_tape_run(graph, training, part, false, arena, &tape, err));
-    if (kp_profile_of(training->framework)->xla && part->strategy.pp == 1) {
+    if (kp_profile_for(training)->xla && part->strategy.pp == 1) {
         kp_arena_mark mark = kp_arena_tell(arena);
         KP_TRY(kp_tape_run(graph, training, part, true, arena, &late, err));
         if (peak_bytes(&late) < peak_bytes(&tape))

@@ -91,6 +91,7 @@ static const char *const prefixes[KP_TEXT_COUNT] = {
     [KP_TEXT_ACCUMULATED] = "accumulated gradient of ",
     [KP_TEXT_GRADIENT] = "gradient of ",
     [KP_TEXT_UPDATE] = "update of ",
+    [KP_TEXT_DECAYED] = "decayed moments and decay of ",
     [KP_TEXT_GATHERED] = "gathered ",
 };
 

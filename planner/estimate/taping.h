@@ -23,6 +23,7 @@ typedef enum kp_weight_text {
     KP_TEXT_ACCUMULATED,
     KP_TEXT_GRADIENT,
     KP_TEXT_UPDATE,
+    KP_TEXT_DECAYED,
     KP_TEXT_GATHERED,
     KP_TEXT_COUNT
 } kp_weight_text;
@@ -78,6 +79,7 @@ typedef struct kp_taping {
     const bool *plain;              /* ops that are segments of their own and not recomputed */
     const bool *crosses;            /* values that are held until their own segment's turn */
     bool *here;                     /* weights of this part */
+    uint32_t first_early, n_early;  /* buffers of updates that begin with the step */
     bool listed;                    /* a stage of a plan in the file: Aceso's runtime */
     bool together;                  /* all gradients live until the update */
     uint32_t whole;                 /* FSDP's whole units; KP_NO: none */

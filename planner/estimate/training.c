@@ -261,8 +261,8 @@ static kp_status resolve_loss(resolver *r)
                       : r->graph->format >= KP_FORMAT_HUGGINGFACE
                           ? "what such models learn with (--loss)"
                           : "the file's compile_config (--loss)"));
-    t->labels_onehot =
-        r->options->labels ? r->options->labels == KP_LABELS_ONEHOT : t->loss != KP_LOSS_SPARSE && t->loss != KP_LOSS_FUSED;
+    t->labels_onehot = r->options->labels ? r->options->labels == KP_LABELS_ONEHOT
+                                          : t->loss != KP_LOSS_SPARSE && t->loss != KP_LOSS_FUSED;
     return check_labels(r);
 }
 
@@ -296,6 +296,25 @@ static kp_status resolve_torch(resolver *r)
     t->zeroed_grads = version < 200;
     return assume(r, "torch", kp_arena_fmt(r->arena, "%u.%u", version / 100, version % 100),
                   "the file's compile_config");
+}
+
+bool kp_training_composed(const kp_training *t)
+{
+    bool own = t->optimizer == KP_OPT_ADAMW || t->optimizer == KP_OPT_LAMB;
+    return own && t->tensorflow_version && t->tensorflow_version < 200;
+}
+
+static kp_status resolve_tensorflow(resolver *r)
+{
+    kp_training *t = r->out;
+    uint32_t version = r->graph->compile.tensorflow_version;
+    if (t->framework != KP_FW_KERAS_TF_GRAPH || !version) return KP_OK;
+    t->tensorflow_version = version;
+    KP_TRY(assume(r, "tensorflow", kp_arena_fmt(r->arena, "%u.%u", version / 100, version % 100),
+                  "the file"));
+    if (!kp_training_composed(t)) return KP_OK;
+    return assume(r, "update", "composed of ops, all gradients clipped together",
+                  "TensorFlow 1 has no kernel for this optimizer; as google-research/bert does it");
 }
 
 static kp_status resolve_rest(resolver *r)
@@ -332,6 +351,7 @@ kp_status kp_training_resolve(const kp_graph *graph, const kp_options *options, 
     KP_TRY(resolve_loss(&r));
     KP_TRY(resolve_rnn(&r));
     KP_TRY(resolve_torch(&r));
+    KP_TRY(resolve_tensorflow(&r));
     KP_TRY(resolve_rest(&r));
     *ret = training;
     return KP_OK;

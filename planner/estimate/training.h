@@ -53,6 +53,7 @@ typedef struct kp_training {
     uint32_t grad_accum; /* >= 1 */
     uint32_t torch_version; /* 100 x major + minor; 0: a current one */
     bool cudnn_benchmark;   /* torch tries all algorithms of a convolution and takes the fastest */
+    uint32_t tensorflow_version; /* the same; only of keras-tf-graph */
     bool zeroed_grads;      /* gradients are set to zero, not freed: they live in all phases */
     uint32_t multiprocessors; /* of the card; 0: not known */
     bool retain_graph;   /* torch: the backward pass frees nothing that was saved */
@@ -75,6 +76,11 @@ kp_status kp_training_resolve(const kp_graph *graph, const kp_options *options, 
  * beside them), Muon keeps one slot for matrices and two for the rest. Source:
  * keras/src/optimizers. */
 uint64_t kp_optimizer_slot_elems(const kp_training *training, const kp_weight *weight);
+
+/* True if the graph of TensorFlow 1 composes the optimizer of plain ops, after it has clipped all
+ * gradients by their common norm: it has no kernel for AdamW and LAMB, so scripts bring their own.
+ * Source: google-research/bert, optimization.py; NVIDIA's examples have it too. */
+bool kp_training_composed(const kp_training *training);
 
 extern const char *const kp_optimizer_names[KP_OPT_COUNT];
 

@@ -116,19 +116,30 @@ static void read_backward(const json_t *json, kp_compile *ret)
     if (dtype && kp_dtype_from_name(dtype, &known)) ret->gradient_dtype = kp_dtype_names[known];
 }
 
-/* What a Keras file cannot say of a model that torch runs: "torch": {"version": "1.12",
- * "cudnn_benchmark": true}. */
-static void read_torch(const json_t *json, kp_compile *ret)
+/* "1.12" to 112; 0: none. */
+static uint32_t version_of(const json_t *json)
 {
     const char *version = json_string_value(json_object_get(json, "version"));
     unsigned major = 0, minor = 0;
-    ret->cudnn_benchmark = json_is_true(json_object_get(json, "cudnn_benchmark"));
     for (; version && isdigit((unsigned char)*version) && major < 100; version++)
         major = 10 * major + (unsigned)(*version - '0');
     if (version && *version == '.') version++;
     for (; version && isdigit((unsigned char)*version) && minor < 10; version++)
         minor = 10 * minor + (unsigned)(*version - '0');
-    if (major < 100 && minor < 100) ret->torch_version = 100 * major + minor;
+    return major < 100 && minor < 100 ? 100 * major + minor : 0;
+}
+
+/* What a Keras file cannot say of a model that torch runs: "torch": {"version": "1.12",
+ * "cudnn_benchmark": true}. */
+static void read_torch(const json_t *json, kp_compile *ret)
+{
+    ret->cudnn_benchmark = json_is_true(json_object_get(json, "cudnn_benchmark"));
+    ret->torch_version = version_of(json);
+}
+
+void kp_compile_tensorflow(const json_t *json, kp_compile *ret)
+{
+    ret->tensorflow_version = version_of(json_object_get(json, "tensorflow"));
 }
 
 kp_status kp_keras_compile(kp_reader *reader, const json_t *json, kp_compile *ret)
@@ -140,6 +151,7 @@ kp_status kp_keras_compile(kp_reader *reader, const json_t *json, kp_compile *re
     read_optimizer(optimizer, ret);
     read_backward(json_object_get(json, "torch"), ret);
     read_torch(json_object_get(json, "torch"), ret);
+    kp_compile_tensorflow(json, ret);
     const char *loss = loss_name(json_object_get(json, "loss"));
     return loss ? snake(reader->arena, loss, &ret->loss, reader->err) : KP_OK;
 }

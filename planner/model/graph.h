@@ -143,6 +143,7 @@ typedef struct kp_compile {
     const char *loss;                          /* snake case, "categorical_crossentropy" */
     uint32_t torch_version; /* 100 x major + minor of "torch": {"version": "1.12"}; 0: not said */
     bool cudnn_benchmark;   /* torch.backends.cudnn.benchmark, in the same object */
+    uint32_t tensorflow_version; /* the same of "tensorflow": {"version": "1.11"} */
     bool half_loss;                            /* in the outputs' own type, and in their place */
 } kp_compile;
 

@@ -175,6 +175,10 @@ bool kp_spec_is_input(const kp_spec_layer *layer);
 /* compile_config or training_config to a kp_compile; an absent or odd one leaves fields absent. */
 kp_status kp_keras_compile(kp_reader *reader, const json_t *json, kp_compile *ret);
 
+/* "tensorflow": {"version": "1.11"} of such an object, or of a Hugging Face configuration: which
+ * TensorFlow runs the step. */
+void kp_compile_tensorflow(const json_t *json, kp_compile *ret);
+
 /* Fills model->order. KP_INPUT: a cycle (named), a call that is not there. */
 kp_status kp_spec_order(kp_spec_model *model, kp_arena *arena, kp_err *err);
 

@@ -55,7 +55,7 @@ static kp_status fill_assumptions(kp_explaining *e)
         KP_TRY(assume(e, "preallocate", "no effect",
                       "--preallocate is a setting of JAX; this framework takes memory as it needs "
                       "it, up to the whole card"));
-    const kp_profile *profile = kp_profile_of(t->framework);
+    const kp_profile *profile = kp_profile_for(t);
     KP_TRY(assume(e, "context", kp_arena_str(e->arena, kp_size_text(profile->runtime_bytes).s),
                   profile->runtime_source));
     if (s->dp > 1)

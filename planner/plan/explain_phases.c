@@ -127,7 +127,7 @@ static void note_load(const kp_explaining *e, kp_buf *out)
         kp_buf_fmt(out, "%sKP022: each of %u processes reads the whole model: %s on the host; ",
                    out->len ? "; " : "", n, kp_size_text(e->look.host.weights).s);
     kp_buf_fmt(out, "KP026: pin each rank to its GPU, or %u contexts of %s gather on the first",
-               n - 1, kp_size_text(kp_profile_of(e->look.training.framework)->runtime_bytes).s);
+               n - 1, kp_size_text(kp_profile_for(&e->look.training)->runtime_bytes).s);
 }
 
 static bool slots_later(const kp_explaining *e)

@@ -165,13 +165,16 @@ kp_status kp_setting_update(kp_explaining *e)
 {
     if (e->look.memory.phase != KP_PHASE_OPTIMIZER) return KP_OK;
     uint64_t bytes = category(e, KP_CAT_TEMPORARY);
-    const kp_profile *p = kp_profile_of(e->look.training.framework);
+    const kp_profile *p = kp_profile_for(&e->look.training);
     kp_buf text = text_of();
     kp_buf_fmt(&text, "the peak is in the optimizer's update, which holds %s beside the states%s",
                kp_size_text(bytes).s,
-               p->update_all ? ": one more copy of all weights at once; foreach=False updates one "
-                               "weight at a time"
-                             : ": copies of the largest variable");
+               kp_training_composed(&e->look.training)
+                   ? ": composed of ops, it makes decayed moments of all weights at the step's "
+                     "start; tf.train.AdamOptimizer, one kernel a weight, holds nothing"
+               : p->update_all ? ": one more copy of all weights at once; foreach=False updates "
+                                 "one weight at a time"
+                               : ": copies of the largest variable");
     return kp_add_culprit(e, "KP034", NULL, &text, bytes);
 }
 
@@ -250,7 +253,7 @@ static const char *const autotune_off[KP_FW_COUNT] = {
 kp_status kp_setting_scratch(kp_explaining *e)
 {
     kp_framework fw = e->look.training.framework;
-    const kp_profile *p = kp_profile_of(fw);
+    const kp_profile *p = kp_profile_for(&e->look.training);
     uint64_t most = p->conv_high_bytes;
     if (kp_look_fits(&e->look) || !convolves(e->look.graph) || !autotune_off[fw] ||
         most <= p->conv_bytes || !worth_a_line(e, most))

@@ -40,6 +40,11 @@ def mpt(data):
         yield Bracket(sets, label, row["fits"], mpt_model(size, int(c["seq"])), options)
 
 
+def tensorflow(framework):
+    version = re.search(r"TensorFlow (\d+\.\d+)", framework)
+    return {"tensorflow": {"version": version[1]}} if version else {}
+
+
 def bert(data):
     sets = ("fits-bert",)
     for row in records(data, "memory", "fits.jsonl"):
@@ -50,7 +55,7 @@ def bert(data):
         model = {"model_type": "bert", "vocab_size": 30522, "type_vocab_size": 2, "max_position_embeddings": 512,
                  "hidden_size": c["hidden"], "num_hidden_layers": c["layers"], "num_attention_heads": c["heads"],
                  "intermediate_size": 4 * c["hidden"], "hidden_act": "gelu", "hidden_dropout_prob": 0.1,
-                 "attention_probs_dropout_prob": 0.1}
+                 "attention_probs_dropout_prob": 0.1, **tensorflow(row["framework"])}
         for batch, fits in ((c["max_batch"], True), ((row["oom"] or {}).get("batch"), False)):
             label = f"{row['id']} {row['model']} seq {c['seq']} batch {batch}"
             if batch:
