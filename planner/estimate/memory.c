@@ -327,6 +327,8 @@ static kp_status measure(const kp_tape *tape, const kp_training *training, const
     uint64_t peak = kp_categories_sum(&m.peak);
     m.low_bytes = kp_min_u64(m.low_bytes, peak);
     m.high_bytes = kp_max_u64(m.high_bytes, peak);
+    m.reserved.low = kp_min_u64(m.reserved.low, m.reserved.bytes);
+    m.reserved.high = kp_max_u64(m.reserved.high, m.reserved.bytes);
     if (live) KP_TRY(find_live(&r, arena, &m, err));
     if (!tape->part.sums) KP_TRY(layer_bytes(tape, training, arena, &m, err));
     host_bytes(tape, training, &m);

@@ -46,27 +46,20 @@ static const kp_rule *reason(const kp_suspect *s)
     return best;
 }
 
-static bool alike(const kp_explain_layer *a, const kp_explain_layer *b)
-{
-    return a->weights_bytes == b->weights_bytes && a->gradients_bytes == b->gradients_bytes &&
-           a->optimizer_bytes == b->optimizer_bytes &&
-           a->activations_bytes == b->activations_bytes && !strcmp(a->class_name, b->class_name);
-}
-
 /* Layers are in order, so that those alike follow with at most others of the same bytes between. */
 static uint32_t count_alike(const kp_explain *x, uint32_t first)
 {
     uint32_t n = 1;
     for (uint32_t i = first + 1; i < x->n_layers && x->layers[i].share >= x->layers[first].share;
          i++)
-        n += alike(&x->layers[i], &x->layers[first]);
+        n += kp_layers_alike(&x->layers[i], &x->layers[first]);
     return n;
 }
 
 static bool told(const kp_explain *x, uint32_t layer)
 {
     for (uint32_t i = layer; i > 0 && x->layers[i - 1].share <= x->layers[layer].share; i--)
-        if (alike(&x->layers[i - 1], &x->layers[layer])) return true;
+        if (kp_layers_alike(&x->layers[i - 1], &x->layers[layer])) return true;
     return false;
 }
 

@@ -70,3 +70,10 @@ kp_status kp_explain_layers(kp_explaining *e)
     KP_TRY(fill_layers(e));
     return fill_tensors(e);
 }
+
+bool kp_layers_alike(const kp_explain_layer *a, const kp_explain_layer *b)
+{
+    return a->weights_bytes == b->weights_bytes && a->gradients_bytes == b->gradients_bytes &&
+           a->optimizer_bytes == b->optimizer_bytes &&
+           a->activations_bytes == b->activations_bytes && !strcmp(a->class_name, b->class_name);
+}

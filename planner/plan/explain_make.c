@@ -2,6 +2,7 @@
 #include "planner/plan/explain_ask.h"
 #include "planner/plan/chart.h"
 #include "planner/estimate/profile.h"
+#include "planner/search/space.h"
 #include "proto/json.h"
 #include <inttypes.h>
 
@@ -89,11 +90,21 @@ static bool capped(const kp_explaining *e)
     return kp_look_fits(&e->look) && kp_look_fit(&e->look) != KP_FIT_FITS;
 }
 
+/* Degrees that were asked for and that the framework itself has no way to run. */
+static kp_status warn_target(kp_explaining *e)
+{
+    kp_err why = {0};
+    if (kp_space_check_target(e->look.training.target, e->request->options, &why) == KP_OK)
+        return KP_OK;
+    return warn(e, "target", NULL, kp_arena_fmt(e->arena, "%s: %s", why.msg, why.hint));
+}
+
 static kp_status fill_warnings(kp_explaining *e)
 {
     const kp_graph *g = e->look.graph;
     for (uint32_t i = 0; i < g->n_warnings; i++)
         KP_TRY(warn(e, g->warnings[i].code, g->warnings[i].layer, g->warnings[i].message));
+    KP_TRY(warn_target(e));
     if (e->look.strategy.dp < 2 && e->look.strategy.zero)
         KP_TRY(warn(e, "zero-without-dp", NULL,
                     "--zero divides nothing without data parallelism (--dp)"));

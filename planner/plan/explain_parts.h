@@ -96,6 +96,9 @@ kp_status kp_explain_culprits(kp_explaining *e);
 kp_status kp_explain_remedies(kp_explaining *e);
 kp_status kp_explain_limits(kp_explaining *e); /* not_covered */
 
+/* Whether two layers hold the same bytes of each kind and are of one class. */
+bool kp_layers_alike(const kp_explain_layer *a, const kp_explain_layer *b);
+
 /* A layer's id by its path (the same pointer); KP_NO. */
 uint32_t kp_explain_layer_of(const kp_graph *graph, const char *path);
 

@@ -8,7 +8,11 @@
 #include "planner/plan/explain_ask.h"
 #include <math.h>
 
-enum { BAR_MIN = 20, BAR_MAX = 60 };
+enum {
+    BAR_MIN = 20,
+    BAR_MAX = 60,
+    HOST_OF_CARD = 8, /* a node has memory for its eight cards at least; more is news */
+};
 
 static const char *const verdict_words[KP_FIT_COUNT] = {
     [KP_FIT_FITS] = "FITS", [KP_FIT_TIGHT] = "TIGHT", [KP_FIT_NO] = "DOES NOT FIT"};
@@ -91,7 +95,10 @@ static void print_verdict(const kp_explain *x, kp_buf *out)
                    x->peak.op ? x->peak.op : "");
     kp_buf_str(out, "\n");
     print_room(x, out);
-    kp_buf_fmt(out, "; confidence %s\n", x->confidence);
+    kp_buf_fmt(out, "; confidence %s", x->confidence);
+    if (x->host.peak_bytes > HOST_OF_CARD * x->device.total_bytes)
+        kp_buf_fmt(out, "; the machine's own memory: %s", kp_size_text(x->host.peak_bytes).s);
+    kp_buf_char(out, '\n');
 }
 
 /* ---- where the bytes are ---- */

@@ -2,6 +2,7 @@
  *
  * planner/plan/explain_print_why.c — who holds the bytes, why, and what helps, as text. */
 #include "planner/plan/explain_print.h"
+#include "planner/plan/explain_parts.h"
 #include <inttypes.h>
 
 enum {
@@ -14,13 +15,6 @@ enum {
 };
 
 /* ---- layers ---- */
-
-static bool alike(const kp_explain_layer *a, const kp_explain_layer *b)
-{
-    return a->weights_bytes == b->weights_bytes && a->gradients_bytes == b->gradients_bytes &&
-           a->optimizer_bytes == b->optimizer_bytes &&
-           a->activations_bytes == b->activations_bytes && !strcmp(a->class_name, b->class_name);
-}
 
 static uint64_t sum(const kp_explain_layer *l)
 {
@@ -44,7 +38,7 @@ static uint32_t largest_groups(const kp_explain *x, group *top, uint32_t *ret_la
     uint32_t rows = 0;
     for (uint32_t i = 0; i < x->n_layers && sum(&x->layers[i]);) {
         group g = {&x->layers[i], 0};
-        while (i < x->n_layers && alike(g.first, &x->layers[i])) {
+        while (i < x->n_layers && kp_layers_alike(g.first, &x->layers[i])) {
             g.n++;
             i++;
         }

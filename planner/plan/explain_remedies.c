@@ -14,6 +14,7 @@ enum {
     STEP_RUNS_MAX = 4,
     WORK_MAX = 170000,      /* of all runs, in ops visited: some 50 ms */
     STEPS_WORK_MAX = 55000, /* of it, kept for changes on top of each other */
+    HOST_PART = 100,        /* a change that saves less of the host than this part is none */
 };
 
 typedef struct candidate {
@@ -140,7 +141,7 @@ static bool keep(kp_remedying *r, const kp_change *change, const kp_look *second
     uint64_t saves = r->peak > after ? r->peak - after : 0;
     bool for_host = (change->knobs & (KP_KNOB_DATA | KP_KNOB_LABELS)) != 0;
     uint64_t host_saves = for_host && r->host > host ? r->host - host : 0;
-    if (after > r->peak || (!saves && !host_saves)) return false;
+    if (after > r->peak || (!saves && host_saves * HOST_PART <= r->host)) return false;
     if (!KP_GROW(r->e->arena, r->list, r->n, r->cap)) {
         r->status = kp_nomem(r->e->err);
         return false;

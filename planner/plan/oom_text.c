@@ -3,16 +3,10 @@
  * planner/plan/oom_text.c — phrases of out-of-memory messages, looked for in one pass. */
 #include "planner/plan/oom_phrases.h"
 
-const char *const kp_oom_kind_names[KP_OOM_KIND_COUNT] = {
-#define KP_OOM_KIND_NAME(name, text) [KP_OOM_##name] = text,
-    KP_OOM_KIND_ROWS(KP_OOM_KIND_NAME)
-#undef KP_OOM_KIND_NAME
-};
-
 const char *const kp_oom_from_names[KP_OOM_FROM_COUNT] = {
     [KP_OOM_UNKNOWN] = "unknown", [KP_OOM_TENSORFLOW] = "TensorFlow", [KP_OOM_XLA] = "XLA",
     [KP_OOM_TORCH] = "torch",     [KP_OOM_THEANO] = "Theano",         [KP_OOM_NUMPY] = "NumPy",
-    [KP_OOM_KERAS] = "Keras",     [KP_OOM_SYSTEM] = "the system",
+    [KP_OOM_KERAS] = "Keras",     [KP_OOM_SYSTEM] = "the system",     [KP_OOM_CUDA] = "CUDA",
 };
 
 /* ---- complaints without a size ---- */
@@ -21,7 +15,14 @@ static void tf_full(kp_oom_reading *r, kp_oom_cursor c)
 {
     (void)c;
     r->device = true;
-    if (!r->seen) r->seen = KP_OOM_TENSORFLOW;
+    if (!r->seen || r->seen == KP_OOM_CUDA) r->seen = KP_OOM_TENSORFLOW;
+}
+
+static void cuda_full(kp_oom_reading *r, kp_oom_cursor c)
+{
+    (void)c;
+    r->device = true;
+    if (!r->seen) r->seen = KP_OOM_CUDA;
 }
 
 static void torch_full(kp_oom_reading *r, kp_oom_cursor c)
@@ -70,7 +71,7 @@ static const phrase phrases[] = {
     {"(none,", kp_oom_summary_row},
     {"resourceexhausted", tf_full},
     {"resource exhausted", tf_full},
-    {"cuda_error_out_of_memory", tf_full},
+    {"cuda_error_out_of_memory", cuda_full},
     {"resource_exhausted", xla_full},
     {"cuda out of memory", torch_full},
     {"hip out of memory", torch_full},

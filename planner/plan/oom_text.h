@@ -16,25 +16,18 @@
 
 enum { KP_OOM_ASKS_MAX = 12, KP_OOM_NODE_MAX = 160 };
 
-/*    enum      name in JSON */
-#define KP_OOM_KIND_ROWS(X)                                                                        \
-    X(TENSOR, "tensor")     /* a shape */                                                          \
-    X(BYTES, "bytes")       /* one allocation of so many bytes */                                  \
-    X(PROGRAM, "program")   /* XLA: the temporary memory of a whole program */                     \
-    X(OPTIONAL, "optional") /* a workspace that the framework could do without */                  \
-    X(POOL, "pool")         /* the allocator wanted more of the card: no tensor */                 \
-    X(COPY, "copy")         /* a tensor on its way to the device */                                \
-    X(COUNT, "count")       /* a negative number of parameters */                                  \
-    X(DEVICE, "device")     /* the card was full; no size is said */                               \
-    X(HOST, "host")         /* the machine's memory was full; no size is said */
-
 typedef enum kp_oom_kind {
-#define KP_OOM_KIND_ENUM(name, text) KP_OOM_##name,
-    KP_OOM_KIND_ROWS(KP_OOM_KIND_ENUM)
-#undef KP_OOM_KIND_ENUM
-        KP_OOM_KIND_COUNT
+    KP_OOM_TENSOR,   /* a shape */
+    KP_OOM_BYTES,    /* one allocation of so many bytes */
+    KP_OOM_PROGRAM,  /* XLA: the temporary memory of a whole program */
+    KP_OOM_OPTIONAL, /* a workspace that the framework could do without */
+    KP_OOM_POOL,     /* the allocator wanted more of the card: no tensor */
+    KP_OOM_COPY,     /* a tensor on its way to the device */
+    KP_OOM_COUNT,    /* a negative number of parameters */
+    KP_OOM_DEVICE,   /* the card was full; no size is said */
+    KP_OOM_HOST,     /* the machine's memory was full; no size is said */
+    KP_OOM_KIND_COUNT
 } kp_oom_kind;
-extern const char *const kp_oom_kind_names[KP_OOM_KIND_COUNT];
 
 typedef enum kp_oom_from {
     KP_OOM_UNKNOWN,
@@ -45,6 +38,7 @@ typedef enum kp_oom_from {
     KP_OOM_NUMPY,
     KP_OOM_KERAS,
     KP_OOM_SYSTEM,
+    KP_OOM_CUDA, /* the driver, under any of them */
     KP_OOM_FROM_COUNT
 } kp_oom_from;
 extern const char *const kp_oom_from_names[KP_OOM_FROM_COUNT];

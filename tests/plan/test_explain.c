@@ -97,6 +97,12 @@ static void check_numbers(const kp_explain *x, const char *what)
     cr_expect_eq(host, x->host.peak_bytes, "%s: the host's phases", what);
     cr_expect(x->peak.low_bytes <= x->peak.bytes && x->peak.bytes <= x->peak.high_bytes,
               "%s: bounds", what);
+    cr_expect(x->peak.allocated_low_bytes <= x->peak.allocated_bytes &&
+                  x->peak.allocated_bytes <= x->peak.allocated_high_bytes,
+              "%s: bounds of what is allocated", what);
+    cr_expect(x->peak.reserved_low_bytes <= x->peak.reserved_bytes &&
+                  x->peak.reserved_bytes <= x->peak.reserved_high_bytes,
+              "%s: bounds of what is reserved", what);
     cr_expect_str_eq(x->assumptions[0].name, "framework", "%s: always the first", what);
     cr_expect(x->n_culprits > 0 && x->n_remedies > 0, "%s: %u culprits, %u remedies", what,
               x->n_culprits, x->n_remedies);

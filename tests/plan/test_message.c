@@ -206,6 +206,22 @@ static const ask_row asks[] = {
      {0},
      0,
      ""},
+    {"E cuda_driver.cc: CUDA_ERROR_OUT_OF_MEMORY",
+     KP_OOM_DEVICE,
+     KP_OOM_CUDA,
+     false,
+     0,
+     {0},
+     0,
+     ""},
+    {"CUDA_ERROR_OUT_OF_MEMORY\nRESOURCE_EXHAUSTED: no room",
+     KP_OOM_DEVICE,
+     KP_OOM_XLA,
+     false,
+     0,
+     {0},
+     0,
+     ""},
     {"epoch 3\nKilled", KP_OOM_HOST, KP_OOM_SYSTEM, true, 0, {0}, 0, ""},
     {"MemoryError", KP_OOM_HOST, KP_OOM_SYSTEM, true, 0, {0}, 0, ""},
     {"Process finished with exit code 137 (interrupted by signal 9: SIGKILL)",
@@ -229,7 +245,7 @@ Test(message, read)
         cr_expect(text.n >= 1, "row %zu: nothing was read in %s", i, row->text);
         const kp_oom_ask *a = &text.asks[0];
         cr_expect(a->kind == row->kind && a->from == row->from && a->host == row->host,
-                  "row %zu: %s from %s, host %d: %s", i, kp_oom_kind_names[a->kind],
+                  "row %zu: kind %d from %s, host %d: %s", i, (int)a->kind,
                   kp_oom_from_names[a->from], a->host, row->text);
         cr_expect(a->rank == row->rank && !memcmp(a->dim, row->dim, sizeof(a->dim)),
                   "row %zu: shape", i);
@@ -251,8 +267,8 @@ Test(message, nothing_to_read)
     for (size_t i = 0; i + 1 < KP_LEN(texts); i++) {
         kp_oom_text text;
         kp_oom_read(texts[i], strlen(texts[i]), &text);
-        cr_expect(text.n == 0 || i == 3, "row %zu: %u asks, the first %s", i, text.n,
-                  kp_oom_kind_names[text.asks[0].kind]);
+        cr_expect(text.n == 0 || i == 3, "row %zu: %u asks, the first of kind %d", i, text.n,
+                  (int)text.asks[0].kind);
     }
 }
 

@@ -172,6 +172,30 @@ Test(rules, notes_of_phases)
     }
 }
 
+/* Degrees that the framework has no way to run are looked at, and said to be no more than that. */
+Test(rules, degrees_of_another_framework)
+{
+    static const struct {
+        const char *options;
+        bool warned;
+    } rows[] = {{"--pp 2", true},
+                {"--pp 2 --target any", false},
+                {"--pp 2 --framework torch", false},
+                {"--dp 2 --zero 3", false},
+                {"--tp 2 --framework keras-tf-graph", true}};
+    for (size_t i = 0; i < KP_LEN(rows); i++) {
+        kp_fixture f;
+        bool warned = false;
+        kp_fixture_init(&f, "models/cnn.json");
+        kp_fixture_set(&f, rows[i].options);
+        kp_fixture_explain(&f);
+        for (uint32_t w = 0; w < f.x.n_warnings; w++)
+            warned |= !strcmp(f.x.warnings[w].code, "target");
+        cr_expect_eq(warned, rows[i].warned, "%s", rows[i].options);
+        kp_fixture_done(&f);
+    }
+}
+
 /* Phases follow each other in bytes as in time, and the worst is the verdict's. */
 Test(rules, phases)
 {
