@@ -7,7 +7,7 @@
 #define NONE UINT32_MAX
 #define MIB  ((uint64_t)1 << 20)
 
-enum { SMALL, LARGE, POOLS };
+enum { SMALL, LARGE, KINDS, POOLS = KINDS * KP_ALLOCATOR_STREAMS }; /* kind + KINDS x stream */
 
 #define MIN_BLOCK   512        /* kMinBlockSize */
 #define SMALL_SIZE  MIB        /* kSmallSize: requests up to it are small */
@@ -15,7 +15,7 @@ enum { SMALL, LARGE, POOLS };
 #define ROUND_LARGE (2 * MIB)  /* kRoundLarge */
 
 /* kSmallBuffer, kLargeBuffer: segments, and pages of expandable ones. */
-static const uint64_t page_bytes[POOLS] = {2 * MIB, 20 * MIB};
+static const uint64_t page_bytes[KINDS] = {2 * MIB, 20 * MIB};
 /* Room for addresses in an expandable segment: whole pages, more than any card has. */
 #define ROOM ((20 * MIB) << 36)
 
@@ -43,7 +43,7 @@ typedef struct heap {
     size_t cap_blocks;
     pool pools[POOLS];
     uint32_t *held; /* block of each buffer */
-    uint64_t next_at, allocated, reserved;
+    uint64_t next_at, allocated, reserved, apart;
     kp_replayed out;
 } heap;
 
@@ -140,9 +140,11 @@ static kp_status give(heap *h, uint32_t id)
     return put(h, id);
 }
 
-static void reserve(heap *h, uint64_t bytes)
+static void reserve(heap *h, uint8_t k, uint64_t bytes)
 {
     h->reserved += bytes;
+    if (k >= KINDS) h->apart += bytes;
+    h->out.apart_bytes = kp_max_u64(h->out.apart_bytes, h->apart);
     h->out.reserved_bytes = kp_max_u64(h->out.reserved_bytes, h->reserved);
 }
 
@@ -166,6 +168,7 @@ static void drop_free(heap *h)
                 continue;
             }
             h->reserved -= b->bytes;
+            if (k >= KINDS) h->apart -= b->bytes;
             unlink_block(h, p->list[i]);
         }
         p->n = kept;
@@ -187,7 +190,7 @@ static kp_status new_segment(heap *h, uint8_t k, uint64_t bytes, uint32_t *ret)
     if (!has_room(h, whole)) return KP_OK;
     KP_TRY(new_block(h, (block){h->next_at, whole, NONE, NONE, k, FREE}, ret));
     h->next_at += whole;
-    reserve(h, whole);
+    reserve(h, k, whole);
     return KP_OK;
 }
 
@@ -197,7 +200,7 @@ static kp_status new_segment(heap *h, uint8_t k, uint64_t bytes, uint32_t *ret)
 static kp_status drop_pages(heap *h)
 {
     for (uint8_t k = 0; k < POOLS; k++) {
-        uint64_t page = page_bytes[k];
+        uint64_t page = page_bytes[k % KINDS];
         for (uint32_t id = h->pools[k].first; id != NONE; id = h->blocks[id].next) {
             block b = h->blocks[id];
             uint64_t from = kp_round_up(b.at, page), to = (b.at + b.bytes) / page * page;
@@ -208,6 +211,7 @@ static kp_status drop_pages(heap *h)
             if (to < b.at + b.bytes) KP_TRY(cut(h, middle, to - from, &rest));
             h->blocks[middle].state = UNMAPPED;
             h->reserved -= to - from;
+            if (k >= KINDS) h->apart -= to - from;
             if (middle != id) KP_TRY(put(h, id));
             if (rest != NONE) KP_TRY(put(h, rest));
             id = middle;
@@ -225,7 +229,7 @@ static uint32_t find_room(const heap *h, uint8_t k, uint64_t bytes, uint64_t *re
         for (uint32_t i = id; i != NONE && h->blocks[i].state != USED && have < bytes;
              i = h->blocks[i].next) {
             const block *b = &h->blocks[i];
-            uint64_t part = kp_min_u64(b->bytes, kp_round_up(bytes - have, page_bytes[k]));
+            uint64_t part = kp_min_u64(b->bytes, kp_round_up(bytes - have, page_bytes[k % KINDS]));
             if (b->state == UNMAPPED) fresh += part;
             have += b->state == UNMAPPED ? part : b->bytes;
         }
@@ -243,7 +247,7 @@ static kp_status map(heap *h, uint32_t id, uint64_t bytes)
     uint32_t i = id;
     while (have < bytes) {
         block b = h->blocks[i];
-        uint64_t part = kp_min_u64(b.bytes, kp_round_up(bytes - have, page_bytes[b.pool]));
+        uint64_t part = kp_min_u64(b.bytes, kp_round_up(bytes - have, page_bytes[b.pool % KINDS]));
         uint32_t rest;
         if (b.state == FREE)
             take_out(h, i);
@@ -275,7 +279,7 @@ static kp_status grow_segment(heap *h, uint8_t k, uint64_t bytes, uint32_t *ret)
     }
     if (id == NONE || !has_room(h, fresh)) return KP_OK;
     KP_TRY(map(h, id, bytes));
-    reserve(h, fresh);
+    reserve(h, k, fresh);
     *ret = id;
     return KP_OK;
 }
@@ -284,13 +288,13 @@ static kp_status grow_segment(heap *h, uint8_t k, uint64_t bytes, uint32_t *ret)
 
 static bool cuts_rest(uint8_t k, uint64_t rest)
 {
-    return k == SMALL ? rest >= MIN_BLOCK : rest > SMALL_SIZE;
+    return k % KINDS == SMALL ? rest >= MIN_BLOCK : rest > SMALL_SIZE;
 }
 
 static kp_status allocate(heap *h, kp_request r)
 {
     uint64_t bytes = kp_round_up(r.bytes, MIN_BLOCK);
-    uint8_t k = bytes <= SMALL_SIZE ? SMALL : LARGE;
+    uint8_t k = (uint8_t)((bytes <= SMALL_SIZE ? SMALL : LARGE) + KINDS * r.stream);
     pool *p = &h->pools[k];
     uint32_t i = place(h, p, bytes, 0), id = NONE, rest;
     if (i < p->n) {

@@ -16,8 +16,11 @@
 typedef struct kp_request {
     uint32_t buffer; /* KP_ALLOCATOR_EMPTY: free segments go back to the driver */
     bool spare;      /* the program does without it if there is no room */
+    uint8_t stream;  /* < KP_ALLOCATOR_STREAMS: free blocks serve their own stream alone */
     uint64_t bytes;
 } kp_request;
+
+#define KP_ALLOCATOR_STREAMS 3
 
 #define KP_ALLOCATOR_EMPTY UINT32_MAX
 
@@ -31,6 +34,7 @@ typedef struct kp_requests {
 typedef struct kp_replayed {
     uint64_t allocated_bytes; /* the most handed out at once, in whole blocks */
     uint64_t reserved_bytes;  /* the most in segments at once */
+    uint64_t apart_bytes;     /* of those, the most in segments of other streams than 0 */
     uint64_t failed_bytes;    /* the largest request that found no room, spare ones left out; 0:
                                  none */
 } kp_replayed;
@@ -42,7 +46,7 @@ typedef struct kp_replayed {
  * more than 1 MiB (large), free neighbours join. Where the capacity ends, segments that are wholly
  * free go back and the request is tried once more. Expandable segments grow by pages of 2 or 20 MiB
  * at the first place where enough free pages are or can be, and give whole free pages back.
- * One stream. `bytes` and sums must stay below 2^62. KP_NOMEM; scratch lives in `arena`. */
+ * Blocks stay with the stream that they were first cut for. `bytes` and sums must stay below 2^62. KP_NOMEM; scratch lives in `arena`. */
 kp_status kp_allocator_torch(const kp_requests *requests, kp_arena *arena, kp_replayed *ret,
                              kp_err *err);
 

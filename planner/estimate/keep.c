@@ -42,7 +42,8 @@ bool kp_keep_is_part(const kp_graph_op *op, const char *part)
 
 bool kp_keep_again(const kp_keep *keep, uint32_t op)
 {
-    if (keep->part->strategy.recompute != KP_RECOMPUTE_SELECTIVE) return false;
+    if (keep->part->strategy.recompute != KP_RECOMPUTE_SELECTIVE || keep->training->launch.titan)
+        return false;
     const kp_graph_op *o = &keep->graph->ops[op];
     if (o->op == KP_OP_DROPOUT && o->n_in) o = &keep->graph->ops[keep->graph->tensors[o->in[0]].op];
     return o->op == KP_OP_ATTN_SCORES;

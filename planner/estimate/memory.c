@@ -153,10 +153,12 @@ static uint64_t times(uint64_t bytes, double factor)
 }
 
 /* State and inputs are arithmetic; the rest of the tape is a model with an error, the constants
- * have ranges of their own. */
-static void bounds(const replay *r, const kp_profile *p, const kp_outside *o, uint64_t waste,
+ * have ranges of their own. What the allocator keeps for other streams (apart) hardly depends on
+ * the order of requests. */
+static void bounds(const replay *r, const kp_profile *p, const kp_outside *o, uint64_t apart,
                    kp_memory *m)
 {
+    uint64_t waste = m->reserved.bytes - m->allocated.bytes;
     const uint64_t *b = r->peak.bytes;
     uint64_t exact = r->holes + b[KP_CAT_WEIGHTS] + b[KP_CAT_OPTIMIZER] + b[KP_CAT_INPUTS];
     uint64_t rest = r->peak_total + r->holes - exact;
@@ -168,6 +170,9 @@ static void bounds(const replay *r, const kp_profile *p, const kp_outside *o, ui
     uint64_t least = p->caching ? waste / 2 : times(low, p->waste_low),
              largest = times(high, p->waste_high) + p->waste_bytes;
     if (p->caching) largest = kp_min_u64(waste + waste / 2, largest);
+    uint64_t sure = kp_min_u64(apart, waste) / 2;
+    least += p->caching ? sure : 0;
+    if (p->caching && sure) largest = waste + (waste / 2 - sure);
     m->reserved.low = m->allocated.low + least;
     m->reserved.high = m->allocated.high + largest;
     m->low_bytes = low + rounded + least + kp_categories_sum(&o->low);
@@ -247,6 +252,7 @@ typedef struct holder {
     const kp_profile *profile;
     const kp_outside *outside;
     bool benchmark; /* cudnn.benchmark */
+    bool expandable; /* segments of torch's allocator */
     uint64_t usable_bytes;
     kp_arena *arena;
     kp_err *err;
@@ -262,6 +268,7 @@ static kp_status hold(const holder *h, double stretch, const kp_categories *outs
                           .capacity_bytes = kp_sub_u64(h->usable_bytes, beside),
                           .space_bytes = h->outside->inside,
                           .space_count = h->profile->space_count,
+                          .expandable = h->expandable,
                           .empties = h->benchmark};
     return kp_reserve_replay(h->tape, &ask, h->arena, ret, h->err);
 }
@@ -270,7 +277,8 @@ static kp_status hold(const holder *h, double stretch, const kp_categories *outs
  * half of what is asked for, the share that published runs hold stands for the replay. */
 static kp_status hold_expected(const holder *h, uint64_t asked, kp_replayed *ret)
 {
-    *ret = (kp_replayed){asked, asked + times(asked, h->profile->waste), 0};
+    *ret = (kp_replayed){.allocated_bytes = asked,
+                         .reserved_bytes = asked + times(asked, h->profile->waste)};
     if (!h->profile->caching || asked / 2 > h->usable_bytes) return KP_OK;
     uint64_t beside = kp_categories_sum(&h->outside->bytes) - h->outside->inside;
     bool hopeless = kp_add_u64(asked, beside) > h->usable_bytes;
@@ -317,12 +325,19 @@ static kp_status measure(const kp_tape *tape, const kp_training *training, const
     if (p->xla && tape->part.strategy.pp == 1) /* XLA programs have no stages */
         KP_TRY(kp_packing_holes(tape, r.peak_total, arena, &r.holes, err));
     kp_outside o = kp_outside_of(tape, training, device);
-    holder h = {tape, p, &o, training->cudnn_benchmark, device->usable_bytes, arena, err};
+    holder h = {.tape = tape,
+                .profile = p,
+                .outside = &o,
+                .benchmark = training->cudnn_benchmark,
+                .expandable = training->launch.expandable,
+                .usable_bytes = device->usable_bytes,
+                .arena = arena,
+                .err = err};
     kp_replayed got;
     KP_TRY(hold_expected(&h, r.peak_total + r.holes + o.inside, &got));
     finish(&r, &o, &got, &m);
     between(&r, training, &o, &m);
-    bounds(&r, p, &o, m.reserved.bytes - m.allocated.bytes, &m);
+    bounds(&r, p, &o, got.apart_bytes, &m);
     KP_TRY(sharpen(&h, &m));
     uint64_t peak = kp_categories_sum(&m.peak);
     m.low_bytes = kp_min_u64(m.low_bytes, peak);

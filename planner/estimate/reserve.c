@@ -24,7 +24,8 @@ static void take(writer *w, uint32_t buffer)
     double bytes = of_state(b->category) ? (double)b->bytes : (double)b->bytes * w->ask->stretch;
     w->list[w->n++] = (kp_request){.buffer = buffer,
                                    .bytes = kp_max_u64((uint64_t)bytes, 1),
-                                   .spare = b->category == KP_CAT_WORKSPACE};
+                                   .spare = b->category == KP_CAT_WORKSPACE,
+                                   .stream = b->stream};
 }
 
 static void drop(writer *w, uint32_t buffer)
@@ -135,7 +136,7 @@ kp_status kp_reserve_replay(const kp_tape *tape, const kp_reserve_ask *ask, kp_a
         load(&w);
         for (w.pass = 0; w.pass < STEPS; w.pass++) pass(&w);
         kp_requests requests = {w.list, w.n, tape->n_buffers + ask->space_count,
-                                ask->capacity_bytes, false};
+                                ask->capacity_bytes, ask->expandable};
         status = kp_allocator_torch(&requests, arena, ret, err);
     } else {
         kp_nomem(err);

@@ -17,6 +17,7 @@ typedef struct kp_reserve_ask {
     uint64_t capacity_bytes; /* for the allocator's segments */
     uint64_t space_bytes;    /* of workspaces that live from the first product on, all together */
     uint32_t space_count;
+    bool expandable; /* segments grow by pages */
     bool empties; /* each convolution of the first step empties the cache: cudnn.benchmark */
 } kp_reserve_ask;
 

@@ -140,8 +140,9 @@ kp_status kp_sizes_make(const kp_graph *graph, const kp_training *training, cons
         if (!routed) return kp_nomem(err);
         find_routed(graph, routed);
         sizes.routed = routed;
-        sizes.seq = sequence(graph);
     }
+    if (training->framework == KP_FW_MEGATRON || training->launch.titan)
+        sizes.seq = sequence(graph);
     if (sizes.tp > 1 && sizes.cuts) {
         uint8_t *axes = KP_NEW(arena, uint8_t, graph->n_weights);
         if (!axes) return kp_nomem(err);

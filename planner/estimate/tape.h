@@ -63,6 +63,7 @@ typedef struct kp_tape_buffer {
     const kp_shape *shape; /* of this rank's part, batch bound; NULL: plain bytes */
     kp_dtype dtype;
     uint64_t bytes; /* of one copy x copies (in_flight for kept activations) */
+    uint8_t stream; /* of the device; 0: the one that computes */
 } kp_tape_buffer;
 
 typedef struct kp_tape_step {

@@ -112,7 +112,8 @@ static void begin(kp_taping *t)
         kp_tape_take_extras(t, i, KP_EXTRA_START);
     for (uint32_t i = 0; i < g->n_outputs; i++) {
         uint32_t root = t->keep.root[g->outputs[i]];
-        if (kp_keep_inside(&t->keep, g->tensors[root].op)) begin_output(t, i, root);
+        bool own = kp_tape_titan(t); /* its loss has made them already */
+        if (kp_keep_inside(&t->keep, g->tensors[root].op) && !own) begin_output(t, i, root);
     }
     for (uint32_t i = t->part->first_op; i < g->n_ops; i++)
         for (uint32_t k = 0; k < g->ops[i].n_in && !kp_keep_inside(&t->keep, i); k++) {
@@ -164,7 +165,8 @@ void kp_tape_backward(kp_taping *t)
     uint32_t first = t->part->first_op;
     t->again = t->segment != NULL;
     kp_taping_step(t, KP_PHASE_BACKWARD, KP_NO);
-    loss(t);
+    if (kp_tape_titan(t)) kp_tape_titan_loss(t);
+    else loss(t);
     begin(t);
     for (uint32_t end = t->part->end_op; end > first && !kp_taping_failed(t);) {
         uint32_t from = t->segment ? end : first;

@@ -79,6 +79,8 @@ void kp_tape_weight_grads(kp_taping *t, uint32_t op)
         uint32_t w = o->weights[k];
         if (t->graph->weights[w].trainable && kp_tape_has_units(t))
             kp_tape_unit_gradient(t, w);
+        else if (t->graph->weights[w].trainable && kp_tape_titan(t) && kp_taping_fsdp(t))
+            kp_tape_titan_gradient(t, w);
         else if (t->graph->weights[w].trainable)
             one_gradient(t, w);
         else if (t->left[w])

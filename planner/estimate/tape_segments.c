@@ -118,14 +118,22 @@ static kp_status find_crossing(kp_taping *t)
         crosses[v] = (outside && again) || sent[v];
     }
     t->crosses = crosses;
-    return KP_OK;
+    return kp_tape_titan(t) ? kp_tape_titan_save(t, crosses) : KP_OK;
+}
+
+/* torchtitan's selective checkpointing recomputes blocks too, but not all or not all of them. */
+static bool recomputes_blocks(const kp_taping *t)
+{
+    kp_recompute how = t->part->strategy.recompute;
+    bool again = how == KP_RECOMPUTE_SELECTIVE || t->training->launch.compiled;
+    return how == KP_RECOMPUTE_FULL || (again && kp_tape_titan(t));
 }
 
 kp_status kp_tape_segments(kp_taping *t)
 {
     if (t->part->segment)
         KP_TRY(listed(t, t->part->segment));
-    else if (t->part->strategy.recompute == KP_RECOMPUTE_FULL)
+    else if (recomputes_blocks(t))
         KP_TRY(whole_chain(t));
     else if (kp_tape_holds_sent(t))
         KP_TRY(listed(t, NULL));

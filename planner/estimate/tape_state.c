@@ -36,8 +36,9 @@ static void slot_state(kp_taping *t, uint32_t weight)
 static void accumulator(kp_taping *t, uint32_t weight)
 {
     kp_dtype dtype;
-    uint64_t bytes =
-        kp_ceil_div(kp_taping_grad_bytes(t, weight, &dtype), kp_taping_weight_shards(t, 2, weight));
+    bool whole = kp_tape_titan(t) && t->part->strategy.pp > 1; /* until the last micro-batch */
+    uint32_t shards = whole ? 1 : kp_taping_weight_shards(t, 2, weight);
+    uint64_t bytes = kp_ceil_div(kp_taping_grad_bytes(t, weight, &dtype), shards);
     t->weight_grad[weight] =
         kp_taping_weight(t, weight, KP_CAT_GRADIENTS, KP_TEXT_ACCUMULATED, dtype, bytes, 1);
 }
@@ -273,7 +274,7 @@ static void small_state(kp_taping *t)
 static void bucket_state(kp_taping *t)
 {
     uint64_t grads = 0, largest = 0, limit = (uint64_t)(t->profile->xla ? 30 : 50) << 20;
-    bool in_place = kp_taping_is_megatron(t) || kp_tape_has_units(t); /* of Megatron, of FSDP */
+    bool in_place = kp_taping_is_megatron(t) || kp_tape_has_units(t) || kp_tape_titan(t);
     if (t->part->strategy.dp < 2 || in_place) return;
     for (uint32_t w = 0; w < t->graph->n_weights; w++) {
         kp_dtype dtype;

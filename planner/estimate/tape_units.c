@@ -22,11 +22,25 @@ static size_t block_length(const char *path)
     return 0;
 }
 
-static bool same_block(const kp_graph *g, uint32_t layer, uint32_t other)
+bool kp_tape_same_block(const kp_graph *g, uint32_t layer, uint32_t other)
 {
+    if (layer == KP_NO || other == KP_NO) return false;
     const char *a = g->layers[layer].path, *b = g->layers[other].path;
     size_t n = block_length(a);
     return n && n == block_length(b) && !strncmp(a, b, n);
+}
+
+bool kp_tape_in_block(const kp_graph *graph, uint32_t layer)
+{
+    return block_length(graph->layers[layer].path) != 0;
+}
+
+/* torchtitan may leave blocks between recomputed ones as they are: the first is the N-th. */
+static bool left_out(const kp_taping *t, uint32_t block)
+{
+    const kp_launch *l = &t->training->launch;
+    bool some = l->titan && !l->per_op && t->part->strategy.recompute == KP_RECOMPUTE_SELECTIVE;
+    return some && l->recompute_every && (block + 1) % l->recompute_every;
 }
 
 uint32_t *kp_tape_blocks(kp_taping *t)
@@ -41,9 +55,14 @@ uint32_t *kp_tape_blocks(kp_taping *t)
     for (uint32_t i = g->n_ops; i-- > 0;) {
         uint32_t layer = g->ops[i].layer;
         if (!block_length(g->layers[layer].path)) continue;
-        bool joined = i + 1 < g->n_ops && same_block(g, layer, g->ops[i + 1].layer);
+        bool joined = i + 1 < g->n_ops && kp_tape_same_block(g, layer, g->ops[i + 1].layer);
         end[i] = joined ? end[i + 1] : i + 1;
         any = true;
+    }
+    for (uint32_t i = 0, block = 0, next; i < g->n_ops; i = next) {
+        next = end[i] ? end[i] : i + 1;
+        if (!end[i]) continue;
+        if (left_out(t, block++)) memset(end + i, 0, (next - i) * sizeof(*end));
     }
     return any ? end : NULL;
 }
@@ -52,13 +71,17 @@ void kp_tape_gather_units(kp_taping *t)
 {
     const kp_graph *g = t->graph;
     uint64_t block = 0, most = 0, outside = 0, block_elems = 0, most_elems = 0;
+    if (kp_tape_titan(t)) {
+        kp_tape_titan_gather(t);
+        return;
+    }
     if (!kp_taping_fsdp(t)) return;
     for (uint32_t w = 0; w < g->n_weights; w++) {
         if (!t->here[w]) continue;
         uint64_t elems = kp_sizes_weight_elems(&t->sizes, w);
         uint64_t bytes = kp_mul_u64(elems, kp_dtype_bytes(kp_taping_compute(t, w)));
         bool inside = block_length(g->layers[g->weights[w].layer].path) != 0;
-        bool more = w && same_block(g, g->weights[w].layer, g->weights[w - 1].layer);
+        bool more = w && kp_tape_same_block(g, g->weights[w].layer, g->weights[w - 1].layer);
         if (!inside) outside = kp_add_u64(outside, bytes);
         block = inside ? kp_add_u64(more ? block : 0, bytes) : 0;
         block_elems = inside ? kp_add_u64(more ? block_elems : 0, elems) : 0;

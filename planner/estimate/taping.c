@@ -59,7 +59,7 @@ uint32_t kp_taping_take(kp_taping *t, const kp_taping_new *b, uint32_t holders)
     }
     uint32_t id = t->n_buffers++;
     t->buffers[id] =
-        (kp_tape_buffer){b->category, b->layer, b->op, b->what, b->shape, b->dtype, b->bytes};
+        (kp_tape_buffer){b->category, b->layer, b->op, b->what, b->shape, b->dtype, b->bytes, 0};
     t->refs[id] = holders;
     event(t, id, true);
     return id;

@@ -213,6 +213,16 @@ bool kp_taping_fsdp(const kp_taping *t);
 /* Units of FSDP (tape_units.c): what is whole of them from here on, and until the update. */
 void kp_tape_gather_units(kp_taping *t);
 void kp_tape_drop_units(kp_taping *t);
+/* torchtitan's runs (tape_titan.c): whether this is one; values that its checkpointing saves; what
+ * fully_shard gathers; a weight's gradient; the loss's gradients flow to the outputs. */
+bool kp_tape_titan(const kp_taping *t);
+kp_status kp_tape_titan_save(kp_taping *t, bool *saved);
+void kp_tape_titan_gather(kp_taping *t);
+void kp_tape_titan_gradient(kp_taping *t, uint32_t weight);
+void kp_tape_titan_loss(kp_taping *t);
+/* True if two layers (KP_NO: none) are of one block; if a layer stands in a block. */
+bool kp_tape_same_block(const kp_graph *graph, uint32_t layer, uint32_t other);
+bool kp_tape_in_block(const kp_graph *graph, uint32_t layer);
 /* Where the run of ops of each op's block ends, which is recomputed together; 0: of no block. NULL:
  * the model has no blocks, or a failure. */
 uint32_t *kp_tape_blocks(kp_taping *t);

@@ -21,7 +21,11 @@ kp_status kp_training_launch(const kp_graph *graph, kp_training *training, kp_er
     bool megatron = training->framework == KP_FW_MEGATRON;
     kp_launch l = {.fused_grads = true, .no_mask = true};
     if (megatron && graph->launch) l = *graph->launch;
-    if (!megatron && graph->launch) { /* of Megatron's modules in another framework: places */
+    bool titan = graph->launch && graph->launch->titan && training->framework == KP_FW_TORCH;
+    if (titan) {
+        l = *graph->launch;
+        l.fused_grads = l.no_mask = true;
+    } else if (!megatron && graph->launch) { /* of Megatron's modules in another framework: places */
         l.unfused = graph->launch->unfused;
         l.n_blocks = graph->launch->n_blocks;
         l.blocks = graph->launch->blocks;

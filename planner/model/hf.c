@@ -135,16 +135,18 @@ static kp_status add_notes(const kp_hf_keys *keys, const json_t *json, kp_spec *
     return KP_OK;
 }
 
-/* Eager attention writes its scores; any other implementation is a fused kernel. */
+/* Eager attention writes its scores; any other implementation is a fused kernel. torchtitan's
+ * settings stand in a member of their own. */
 static kp_status read_launch(kp_reader *reader, const kp_hf_keys *keys, kp_spec *ret)
 {
     const char *attention = kp_hf_text(keys, "attn_implementation|_attn_implementation");
-    if (!attention || strcmp(attention, "eager")) return KP_OK;
+    bool eager = attention && !strcmp(attention, "eager");
+    if (!eager && !kp_hf_find(keys, "torchtitan")) return KP_OK;
     kp_launch *launch = KP_NEW(reader->arena, kp_launch, 1);
     if (!launch) return kp_nomem(reader->err);
-    launch->unfused = true;
+    launch->unfused = eager;
     ret->launch = launch;
-    return KP_OK;
+    return kp_hf_titan_read(keys, launch);
 }
 
 kp_status kp_hf_read(kp_reader *reader, json_t *json, kp_spec *ret)

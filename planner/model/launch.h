@@ -4,7 +4,8 @@
  *
  * Megatron-LM's arguments hold both: the degrees of every kind of parallelism, the schedule, what is
  * recomputed, which kernels run. Numbers are 0 and switches false where the file says nothing; the
- * estimate fills the rest in (training.h). Source: megatron/training/arguments.py,
+ * estimate fills the rest in (training.h). A Hugging Face config may carry torchtitan's job settings
+ * (hf_titan.c). Sources: megatron/training/arguments.py,
  * megatron/core/transformer/transformer_config.py. Pure data. */
 #ifndef KP_PLANNER_MODEL_LAUNCH_H
 #define KP_PLANNER_MODEL_LAUNCH_H
@@ -41,6 +42,13 @@ typedef struct kp_launch {
     bool gathers_experts;       /* every rank of an expert group gets the tokens of all */
     bool grouped_experts;       /* products of all experts in one call */
     bool no_mask;               /* the loader makes no attention mask */
+    bool titan;                 /* torchtitan: fully_shard, its checkpointing and its loss */
+    bool per_op;                /* recomputes all but attention and every other product */
+    uint32_t recompute_every;   /* only every so many-th block is recomputed; 0: all are */
+    bool compiled;              /* torch.compile a block */
+    bool compiled_loss;         /* and the loss: float32 logits stay inside its kernels */
+    bool expandable;            /* torch's allocator has segments that grow */
+    bool float8_gather;         /* blocks' products are gathered as float8 */
     bool ends_apart;            /* embeddings and head take own samples of a tensor parallel group */
 } kp_launch;
 
