@@ -46,7 +46,8 @@ typedef struct kp_replayed {
  * more than 1 MiB (large), free neighbours join. Where the capacity ends, segments that are wholly
  * free go back and the request is tried once more. Expandable segments grow by pages of 2 or 20 MiB
  * at the first place where enough free pages are or can be, and give whole free pages back.
- * Blocks stay with the stream that they were first cut for. `bytes` and sums must stay below 2^62. KP_NOMEM; scratch lives in `arena`. */
+ * Blocks stay with the stream that they were first cut for. `bytes` and sums must stay below 2^62.
+ * KP_NOMEM; scratch lives in `arena`. */
 kp_status kp_allocator_torch(const kp_requests *requests, kp_arena *arena, kp_replayed *ret,
                              kp_err *err);
 

@@ -251,7 +251,7 @@ typedef struct holder {
     const kp_tape *tape;
     const kp_profile *profile;
     const kp_outside *outside;
-    bool benchmark; /* cudnn.benchmark */
+    bool benchmark;  /* cudnn.benchmark */
     bool expandable; /* segments of torch's allocator */
     uint64_t usable_bytes;
     kp_arena *arena;

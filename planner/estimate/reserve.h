@@ -18,7 +18,7 @@ typedef struct kp_reserve_ask {
     uint64_t space_bytes;    /* of workspaces that live from the first product on, all together */
     uint32_t space_count;
     bool expandable; /* segments grow by pages */
-    bool empties; /* each convolution of the first step empties the cache: cudnn.benchmark */
+    bool empties;    /* each convolution of the first step empties the cache: cudnn.benchmark */
 } kp_reserve_ask;
 
 /* Replays two steps. Fails with KP_NOMEM; scratch is given back to the arena. */

@@ -28,7 +28,7 @@ typedef struct kp_part {
     const uint32_t *segment; /* of each graph op: where the run of ops that is recomputed together
                                 with it ends, 0: it keeps what its backward pass reads; NULL: as
                                 strategy.recompute says */
-    const kp_chunk *chunks; /* in the order of the ops, apart from each other; NULL: all of it */
+    const kp_chunk *chunks;  /* in the order of the ops, apart from each other; NULL: all of it */
     uint32_t n_chunks;
     const struct kp_sizes *sizes; /* of these cuts and micro-batches, which stages share; NULL: made
                                      anew */

@@ -165,8 +165,10 @@ void kp_tape_backward(kp_taping *t)
     uint32_t first = t->part->first_op;
     t->again = t->segment != NULL;
     kp_taping_step(t, KP_PHASE_BACKWARD, KP_NO);
-    if (kp_tape_titan(t)) kp_tape_titan_loss(t);
-    else loss(t);
+    if (kp_tape_titan(t))
+        kp_tape_titan_loss(t);
+    else
+        loss(t);
     begin(t);
     for (uint32_t end = t->part->end_op; end > first && !kp_taping_failed(t);) {
         uint32_t from = t->segment ? end : first;

@@ -140,12 +140,11 @@ void kp_tape_titan_gradient(kp_taping *t, uint32_t w)
         kp_taping_drop(t, fresh);
         return;
     }
-    uint32_t reduced = kp_taping_weight(t, w, KP_CAT_COMMUNICATION, KP_TEXT_GRADIENT, KP_FLOAT32,
-                                        wide, 1);
+    uint32_t reduced =
+        kp_taping_weight(t, w, KP_CAT_COMMUNICATION, KP_TEXT_GRADIENT, KP_FLOAT32, wide, 1);
     kp_taping_drop(t, fresh);
-    t->weight_grad[w] =
-        kp_taping_weight(t, w, KP_CAT_GRADIENTS, KP_TEXT_GRADIENT, KP_FLOAT32,
-                         kp_ceil_div(wide, kp_taping_weight_shards(t, 2, w)), 1);
+    t->weight_grad[w] = kp_taping_weight(t, w, KP_CAT_GRADIENTS, KP_TEXT_GRADIENT, KP_FLOAT32,
+                                         kp_ceil_div(wide, kp_taping_weight_shards(t, 2, w)), 1);
     on_stream(t, t->weight_grad[w], REDUCES);
     kp_taping_drop(t, reduced);
 }
@@ -155,8 +154,13 @@ void kp_tape_titan_gradient(kp_taping *t, uint32_t w)
 static uint32_t take_logits(kp_taping *t, uint32_t root, const char *what, kp_dtype dtype)
 {
     uint64_t bytes = kp_mul_u64(kp_sizes_tensor_elems(&t->sizes, root), kp_dtype_bytes(dtype));
-    kp_taping_new b = {KP_CAT_TEMPORARY, t->graph->tensors[root].layer, KP_NO, what,
-                       &t->sizes.tensors[root], dtype, bytes};
+    kp_taping_new b = {KP_CAT_TEMPORARY,
+                       t->graph->tensors[root].layer,
+                       KP_NO,
+                       what,
+                       &t->sizes.tensors[root],
+                       dtype,
+                       bytes};
     return kp_taping_take(t, &b, 1);
 }
 
@@ -191,7 +195,6 @@ void kp_tape_titan_loss(kp_taping *t)
                             ? take_logits(t, root, "gradient of the output", g->tensors[root].dtype)
                             : eager_loss(t, root);
         kp_tape_flow_to(t, root, grad);
-        if (t->training->launch.compiled_loss)
-            kp_tape_drop_value(t, root, g->tensors[root].op);
+        if (t->training->launch.compiled_loss) kp_tape_drop_value(t, root, g->tensors[root].op);
     }
 }

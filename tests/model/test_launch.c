@@ -95,3 +95,54 @@ Test(launch, encoders)
         kp_reading_free(&r);
     }
 }
+
+/* torchtitan's settings in a Hugging Face config: its names and its defaults. */
+Test(launch, torchtitan)
+{
+    static const struct {
+        const char *titan;
+        kp_launch want; /* the fields compared below */
+    } rows[] = {
+        {"", {.recompute = KP_RECOMPUTE_SELECTIVE, .recompute_every = 2, .expandable = true}},
+        {"'parallelism':{'tensor_parallel_degree':8,'pipeline_parallel_degree':4},"
+         "'experimental':{'context_parallel_degree':2},'training':{'local_batch_size':3},"
+         "'activation_checkpoint':{'mode':'full'}",
+         {.tp = 8, .pp = 4, .cp = 2, .micro_batch = 3, .recompute = KP_RECOMPUTE_FULL,
+          .recompute_every = 2, .expandable = true}},
+        {"'activation_checkpoint':{'mode':'selective','selective_ac_option':'op'},"
+         "'training':{'compile':true},'PYTORCH_CUDA_ALLOC_CONF':''",
+         {.recompute = KP_RECOMPUTE_SELECTIVE, .per_op = true, .recompute_every = 2,
+          .compiled = true, .compiled_loss = true}},
+        {"'activation_checkpoint':{'mode':'none','selective_ac_option':'3'},"
+         "'compile':{'enable':true,'components':['model']},"
+         "'model':{'converters':['float8']},'float8':{'enable_fsdp_float8_all_gather':true}",
+         {.recompute_every = 3, .compiled = true, .float8_gather = true, .expandable = true,
+          .recompute = KP_RECOMPUTE_NONE}},
+    };
+    for (size_t i = 0; i < KP_LEN(rows); i++) {
+        char text[900];
+        snprintf(text, sizeof(text),
+                 "{'model_type':'llama','hidden_size':64,'intermediate_size':96,"
+                 "'num_hidden_layers':2,'num_attention_heads':4,'vocab_size':100,"
+                 "'torchtitan':{%s}}", rows[i].titan);
+        kp_reading r = kp_read_text(text, &(kp_bind){0});
+        cr_assert_eq(r.status, KP_OK, "row %zu: %s", i, r.err.msg);
+        const kp_launch *l = r.graph->launch, *w = &rows[i].want;
+        cr_expect(l->titan && l->shards_all && l->sequence, "row %zu: kind", i);
+        cr_expect(l->tp == (w->tp ? w->tp : 1) && l->pp == (w->pp ? w->pp : 1) &&
+                      l->cp == (w->cp ? w->cp : 1) && l->micro_batch == w->micro_batch,
+                  "row %zu: degrees", i);
+        cr_expect(l->recompute == w->recompute && l->per_op == w->per_op &&
+                      l->recompute_every == w->recompute_every, "row %zu: passes", i);
+        cr_expect(l->compiled == w->compiled && l->compiled_loss == w->compiled_loss &&
+                      l->float8_gather == w->float8_gather && l->expandable == w->expandable,
+                  "row %zu: switches", i);
+        kp_reading_free(&r);
+    }
+    kp_reading bad = kp_read_text("{'model_type':'llama','hidden_size':64,'intermediate_size':96,"
+                                  "'num_hidden_layers':2,'num_attention_heads':4,'vocab_size':100,"
+                                  "'torchtitan':{'activation_checkpoint':{'mode':'some'}}}",
+                                  &(kp_bind){0});
+    cr_expect_eq(bad.status, KP_INPUT);
+    kp_reading_free(&bad);
+}
