@@ -119,17 +119,12 @@ static bool step_extras(kp_keep *keep, uint32_t op, const sizes_of_loop *s, kp_d
     return kp_keep_extra(keep, one) && kp_keep_extra(keep, back);
 }
 
-/* A GRU layer with reset_after: its bias has a row for the input and one for the state. A cell
- * inside an RNN layer is run step by step. */
+/* A GRU layer with reset_after projects all steps before its loop. A cell inside an RNN layer is
+ * run step by step. */
 static bool projects(const kp_keep *keep, const kp_graph_op *o)
 {
-    if (o->attr.cell != KP_CELL_GRU || !strcmp(keep->graph->layers[o->layer].class_name, "RNN"))
-        return false;
-    for (uint32_t k = 0; k < o->n_weights; k++) {
-        const kp_weight *w = &keep->graph->weights[o->weights[k]];
-        if (w->role == KP_ROLE_BIAS && w->shape.rank == 2) return true;
-    }
-    return false;
+    bool layer = strcmp(keep->graph->layers[o->layer].class_name, "RNN") != 0;
+    return o->attr.cell == KP_CELL_GRU && o->attr.reset_after && layer;
 }
 
 /* The input, time first: below another recurrent layer it is so already. */
@@ -137,6 +132,17 @@ static bool time_first(kp_keep *keep, uint32_t op, kp_dtype dtype)
 {
     const kp_graph *g = keep->graph;
     uint32_t root = keep->root[g->ops[op].in[0]], writer = g->tensors[root].op;
+    if (!strncmp(g->ops[op].part, "backward", 8)) { /* of Bidirectional: reversed */
+        uint64_t elems = kp_sizes_tensor_elems(keep->sizes, root);
+        kp_extra reversed = {op,
+                             KP_EXTRA_KEPT,
+                             KP_CAT_ACTIVATIONS,
+                             "input in reverse",
+                             &keep->sizes->tensors[root],
+                             dtype,
+                             kp_mul_u64(elems, kp_dtype_bytes(dtype))};
+        return kp_keep_extra(keep, reversed);
+    }
     bool stacked = kp_keep_is_part(&g->ops[g->tensors[g->ops[op].in[0]].op], "unfold");
     if ((g->ops[writer].op == KP_OP_RNN || stacked) && kp_keep_inside(keep, writer))
         return kp_keep_need(keep, op, root);
@@ -147,6 +153,41 @@ static bool time_first(kp_keep *keep, uint32_t op, kp_dtype dtype)
     return kp_keep_need(keep, op, g->n_tensors + root);
 }
 
+/* The whole input projected, [steps, batch, 3 units], and the gradients of that; a product over one
+ * feature is a multiplication, which fuses. The loop writes no output of every step besides. */
+static bool projection_extras(kp_keep *keep, uint32_t op, const sizes_of_loop *s, kp_dtype dtype)
+{
+    if (s->input > 1 && !steps_extra(keep, op, KP_EXTRA_KEPT, "projected inputs", 3, s, dtype))
+        return false;
+    return steps_extra(keep, op, KP_EXTRA_BACKWARD, "gradients of the projected inputs", 3, s,
+                       dtype);
+}
+
+/* Steps that are ops of their own keep what their products write and read: the gates and, side by
+ * side, input and state; the rest is fused. A GRU keeps both products' gates and the state. */
+static bool unrolled_extras(kp_keep *keep, uint32_t op, const sizes_of_loop *s, kp_dtype dtype)
+{
+    bool both = projects(keep, &keep->graph->ops[op]);
+    sizes_of_loop kept = *s;
+    kept.width = kp_add_u64(kp_mul_u64(s->gates * (both ? 2 : 1), s->width), s->width);
+    if (!both) kept.width = kp_add_u64(kept.width, s->input);
+    return steps_extra(keep, op, KP_EXTRA_KEPT, "gates, inputs and states of every step", 1, &kept,
+                       dtype);
+}
+
+static bool loop_extras(kp_keep *keep, uint32_t op, const sizes_of_loop *s, kp_dtype dtype)
+{
+    const kp_graph_op *o = &keep->graph->ops[op];
+    if (!steps_extra(keep, op, KP_EXTRA_KEPT, "gates and states of every step",
+                     loop_buffers[o->attr.cell], s, dtype))
+        return false;
+    if (projects(keep, o)) return projection_extras(keep, op, s, dtype);
+    if (!time_first(keep, op, dtype)) return false;
+    return o->attr.return_sequences ||
+           (steps_extra(keep, op, KP_EXTRA_FORWARD, "output of every step", 1, s, dtype) &&
+            steps_extra(keep, op, KP_EXTRA_BACKWARD, "gradient of every step", 1, s, dtype));
+}
+
 bool kp_keep_xla_rnn(kp_keep *keep, uint32_t op)
 {
     const kp_graph_op *o = &keep->graph->ops[op];
@@ -154,20 +195,7 @@ bool kp_keep_xla_rnn(kp_keep *keep, uint32_t op)
     sizes_of_loop s = measure(keep, o);
     keep->values[keep->root[o->out[0]]].written = true;
     if (cudnn_takes(keep, o)) return time_first(keep, op, own) && kp_keep_rnn(keep, op);
-    if (!steps_extra(keep, op, KP_EXTRA_KEPT, "gates and states of every step",
-                     loop_buffers[o->attr.cell], &s, own))
-        return false;
-    if (projects(keep, o)) {
-        if (!steps_extra(keep, op, KP_EXTRA_KEPT, "projected inputs", 3, &s, own) ||
-            !steps_extra(keep, op, KP_EXTRA_BACKWARD, "gradients of the projected inputs", 3, &s,
-                         own))
-            return false;
-    } else if (!time_first(keep, op, own)) {
-        return false;
-    }
-    if (!o->attr.return_sequences &&
-        (!steps_extra(keep, op, KP_EXTRA_FORWARD, "output of every step", 1, &s, own) ||
-         !steps_extra(keep, op, KP_EXTRA_BACKWARD, "gradient of every step", 1, &s, own)))
-        return false;
-    return step_extras(keep, op, &s, own);
+    bool unrolled = o->attr.unrolled && o->attr.cell != KP_CELL_CONV_LSTM;
+    bool made = unrolled ? unrolled_extras(keep, op, &s, own) : loop_extras(keep, op, &s, own);
+    return made && step_extras(keep, op, &s, own);
 }

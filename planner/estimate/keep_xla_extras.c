@@ -193,12 +193,17 @@ bool kp_keep_xla_curved(kp_keep *keep, uint32_t op)
     return o->op != KP_OP_RNN || kp_keep_xla_rnn(keep, op);
 }
 
-/* The scores that the softmax reads. Without a dropout Keras calls the backend's attention, which
+/* The gradient of the context stands in two orders, for the values' gradient and the scores'. Of
+ * the scores what the softmax reads. Without a dropout Keras calls the backend's attention, which
  * computes them in float32; a dropout behind the softmax fuses with it: then the output stands for
  * the scores. */
 bool kp_keep_xla_scores(kp_keep *keep, uint32_t op, bool read)
 {
     const kp_graph_op *o = &keep->graph->ops[op];
+    if (o->op == KP_OP_ATTN_CONTEXT)
+        return extra(keep, op, KP_EXTRA_GRADIENT, KP_CAT_TEMPORARY,
+                     "gradient of the context, transposed", o->out[0], 1,
+                     keep->graph->tensors[o->out[0]].dtype);
     if (o->op != KP_OP_ATTN_SCORES || read) return true;
     bool again = kp_keep_again(keep, op);
     return extra(keep, op, again ? KP_EXTRA_BACKWARD : KP_EXTRA_KEPT,

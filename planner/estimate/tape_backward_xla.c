@@ -98,6 +98,10 @@ static void loop_xla(kp_taping *t, uint32_t op, uint32_t key)
     if (!t->graph->ops[op].attr.return_sequences) { /* padded to all steps */
         kp_taping_drop(t, key);
         key = KP_NO;
+    } else if (key == KP_NO) { /* a loop reads it from memory */
+        uint32_t y = t->keep.root[t->graph->ops[op].out[0]];
+        key = kp_tape_take_gradient(t, y, op, "gradient of the output", t->graph->tensors[y].dtype,
+                                    1);
     }
     uint32_t space = kp_tape_product_space(t, op);
     kp_tape_input_gradients(t, op);

@@ -72,6 +72,8 @@ typedef struct kp_op_attr {
     bool causal;              /* CONV: all padding stands before the sequence */
     bool transposed_w;        /* MATMUL: w is (out, in), as a tied embedding's table */
     bool return_sequences;    /* RNN */
+    bool unrolled;            /* RNN: its steps are ops of their own */
+    bool reset_after;         /* RNN: a GRU that resets the state behind its product */
     kp_cell cell;             /* RNN */
     uint32_t kernel[3], strides[3], dilation[3]; /* CONV*, POOL* */
     int32_t pad[3][2];        /* PAD: before and after, a spatial dimension; negative crops */

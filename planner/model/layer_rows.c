@@ -10,7 +10,8 @@
 /* clang-format off */
 #define RNN_KEYS                                                                                   \
     MAY(BOOL, return_sequences, "return_sequences", 0), MAY(BOOL, return_state, "return_state", 0), \
-    MAY(BOOL, stateful, "stateful", 0), MAY(BOOL, go_backwards, "go_backwards", 0)
+    MAY(BOOL, stateful, "stateful", 0), MAY(BOOL, go_backwards, "go_backwards", 0), \
+    MAY(BOOL, unroll, "unroll", 0)
 #define CELL_KEYS                                                                                  \
     NEED(INT, units, "units"), BIAS, ACTIVATION(TANH), MAY(BOOL, reset_after, "reset_after", 0),   \
     MAY(ACTIVATION, recurrent_activation, "recurrent_activation", KP_ACT_SIGMOID)

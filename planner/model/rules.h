@@ -41,7 +41,7 @@ struct kp_layer_cfg {
     kp_merge_mode merge_mode;
     kp_activation activation, recurrent_activation;
     bool channels_first, use_bias, center, scale, return_sequences, return_state, stateful;
-    bool go_backwards, reset_after, keepdims, use_scale, use_gate, renorm, rms_scaling, tied;
+    bool go_backwards, unroll, reset_after, keepdims, use_scale, use_gate, renorm, rms_scaling, tied;
     bool mean_given, norm_first;
     double rate;
     kp_ints axis, dims;     /* axis, axes, shared_axes, ...; target_shape, output_shape, ... */

@@ -156,7 +156,8 @@ static kp_status emit_cell(kp_rule *rule, const cell *c, const uint32_t *in, uin
                     .n_outs = rule->cfg->return_state ? 1u + cells[c->kind].states : 1u,
                     .flops = cell_flops(x, c)};
     op.attr = (kp_op_attr){.cell = c->kind, .return_sequences = sequence,
-                           .units = (uint32_t)c->cfg->units, .activation = c->cfg->activation};
+                           .units = (uint32_t)c->cfg->units, .activation = c->cfg->activation,
+                           .unrolled = rule->cfg->unroll, .reset_after = c->cfg->reset_after};
     if (x.dim[1] > 0 && x.dim[1] <= UINT32_MAX) op.attr.steps = (uint32_t)x.dim[1];
     KP_TRY(weights_of(rule, c, &op));
     return kp_rule_op(rule, &op, ret);

@@ -32,6 +32,13 @@ Test(keep_xla, layers)
         {"a GRU layer projects all steps before its loop",
          ONE("[null,10,8]", "GRU", ",\"units\":16,\"reset_after\":true,\"return_sequences\":true"),
          34298516, .005},
+        {"a loop reads the gradient of its sequence from memory, also the loss's",
+         ONE("[null,10,8]", "LSTM", ",\"units\":16,\"return_sequences\":true"), 34243388, .001},
+        {"a GRU without bias projects too, and pads no gradient to all steps",
+         ONE("[null,10,8]", "GRU", ",\"units\":16,\"reset_after\":true,\"use_bias\":false"),
+         34214892, .003},
+        {"unrolled steps keep gates, inputs and states",
+         ONE("[null,10,8]", "LSTM", ",\"units\":16,\"unroll\":true"), 33946796, .005},
         {"a convolutional LSTM saves 13 buffers and has 10 in a step",
          ONE("[null,5,20,3]", "ConvLSTM1D", ",\"filters\":8,\"kernel_size\":[3]"), 3168124, .02},
     };
