@@ -112,7 +112,7 @@ kp_status kp_collectives_of(const kp_graph *graph, const kp_training *training, 
                              .training = training,
                              .part = part,
                              .arena = arena,
-                             .profile = kp_profile_of(training->framework)}};
+                             .profile = kp_profile_for(training)}};
     const kp_strategy *s = &part->strategy;
     *ret = NULL;
     *ret_n = 0;
@@ -126,6 +126,7 @@ kp_status kp_collectives_of(const kp_graph *graph, const kp_training *training, 
         c.t.sizes = *part->sizes;
     else
         KP_TRY(kp_sizes_make(graph, training, part, arena, &c.t.sizes, err));
+    c.t.sizes.launch = &training->launch; /* shared sizes may be older than this copy of it */
     KP_TRY(kp_keep_make(graph, training, part, &c.t.sizes, arena, &c.t.keep, err));
     kp_collect_tensors(&c, tensors);
     kp_collect_experts(&c);
