@@ -175,6 +175,26 @@ static bool keep_ring(kp_keep *keep, uint32_t op)
                      keep->graph->tensors[o->in[1]].dtype, bytes);
 }
 
+/* Sequence parallelism of DTensors: a product whose columns are divided keeps its input gathered,
+ * once for all products that read it (torch/distributed/tensor/parallel/style.py). */
+static bool keep_whole_input(kp_keep *keep, uint32_t op)
+{
+    const kp_graph_op *o = &keep->graph->ops[op];
+    const kp_shard_row *row = kp_sizes_row(keep->sizes, op);
+    bool columns = o->op == KP_OP_MATMUL && row &&
+                   (row->y == KP_LAYOUT_CHANNEL || row->y_local == KP_LAYOUT_CHANNEL);
+    if (!keep->training->launch.titan || keep->sizes->tp < 2 || !columns) return true;
+    uint32_t root = keep->root[o->in[0]];
+    for (uint32_t i = keep->graph->tensors[root].op + 1; i < op; i++) {
+        const kp_graph_op *earlier = &keep->graph->ops[i];
+        bool reads_it = earlier->n_in && keep->root[earlier->in[0]] == root;
+        if (earlier->op == KP_OP_MATMUL && reads_it) return true;
+    }
+    uint64_t bytes = kp_mul_u64(keep->values[root].bytes, keep->sizes->tp);
+    return add_bytes(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "input of all ranks",
+                     keep->values[root].dtype, bytes);
+}
+
 /* Experts that several ranks divide: the rows gathered from those ranks are held beside their copy
  * in the order of the experts. Published peaks of Megatron's functional tests have both. */
 static bool keep_gathered(kp_keep *keep, uint32_t op)
@@ -215,7 +235,8 @@ static bool keep_op(kp_keep *keep, uint32_t op)
     for (uint32_t k = 0; k < o->n_out && rule.out; k++)
         if (!reads(keep, op, o->out[k])) return false;
     if (o->op == KP_OP_RNN && !kp_keep_rnn(keep, op)) return false;
-    if (!keep_ring(keep, op) || !keep_gathered(keep, op)) return false;
+    if (!keep_ring(keep, op) || !keep_gathered(keep, op) || !keep_whole_input(keep, op))
+        return false;
     return keep_extras(keep, op, rule);
 }
 

@@ -12,9 +12,11 @@
  * Checkpointing by op saves what attention and every other product of a block write, and makes the
  * rest again. Compiled, what no backward pass reads is not saved; without checkpointing, what can
  * be made again by elementwise ops is.
- * The loss casts logits to float32: its logarithms stay, beside two gradients of them for a moment.
+ * The loss casts logits to float32: its logarithms stay, beside two gradients of them for a moment;
+ * where tensor parallel ranks divide the vocabulary, beside three tensors of that size.
  * Sources: torchtitan/parallelisms/parallelize_llama.py, train.py; torch/distributed/fsdp/
- * _fully_shard/_fsdp_collectives.py, _fsdp_param_group.py; torch/_functorch/partitioners.py. */
+ * _fully_shard/_fsdp_collectives.py, _fsdp_param_group.py;
+ * torch/distributed/tensor/parallel/loss.py; torch/_functorch/partitioners.py. */
 #include "planner/estimate/taping.h"
 
 /* Streams of the device beside the one that computes. */
@@ -164,6 +166,29 @@ static uint32_t take_logits(kp_taping *t, uint32_t root, const char *what, kp_dt
     return kp_taping_take(t, &b, 1);
 }
 
+/* The loss in float32 and its gradients up to that of the float32 logits. Tensor parallel ranks
+ * have parts of the vocabulary each and compute step by step: what is less the largest, its
+ * exponentials, their logarithms; then the labels' gradient, exponentials, sum and product. */
+static uint32_t wide_loss(kp_taping *t, uint32_t root, uint32_t cast)
+{
+    bool parts = t->part->strategy.tp > 1;
+    uint32_t less = parts ? take_logits(t, root, "logits less the largest", KP_FLOAT32) : KP_NO;
+    if (parts) kp_taping_drop(t, take_logits(t, root, "exponentials", KP_FLOAT32));
+    uint32_t logs = take_logits(t, root, "log softmax", KP_FLOAT32);
+    kp_taping_drop(t, less);
+    kp_tape_drop_value(t, root, t->graph->tensors[root].op);
+    kp_taping_drop(t, cast);
+    uint32_t of_logs = take_logits(t, root, "gradient of log softmax", KP_FLOAT32);
+    uint32_t powers = parts ? take_logits(t, root, "exponentials", KP_FLOAT32) : KP_NO;
+    uint32_t sum = parts ? take_logits(t, root, "sum of both", KP_FLOAT32) : KP_NO;
+    kp_taping_drop(t, powers);
+    uint32_t wide = take_logits(t, root, "gradient of the output", KP_FLOAT32);
+    kp_taping_drop(t, sum);
+    kp_taping_drop(t, of_logs);
+    kp_taping_drop(t, logs);
+    return wide;
+}
+
 /* F.cross_entropy(logits.float(), labels), whose logits the caller has dropped; ret: the gradient
  * of the logits. */
 static uint32_t eager_loss(kp_taping *t, uint32_t root)
@@ -171,13 +196,7 @@ static uint32_t eager_loss(kp_taping *t, uint32_t root)
     kp_dtype dtype = t->graph->tensors[root].dtype;
     bool half = kp_dtype_bytes(dtype) < 4;
     uint32_t cast = half ? take_logits(t, root, "logits in float32", KP_FLOAT32) : KP_NO;
-    uint32_t logs = take_logits(t, root, "log softmax", KP_FLOAT32);
-    kp_tape_drop_value(t, root, t->graph->tensors[root].op);
-    kp_taping_drop(t, cast);
-    uint32_t of_logs = take_logits(t, root, "gradient of log softmax", KP_FLOAT32);
-    uint32_t wide = take_logits(t, root, "gradient of the output", KP_FLOAT32);
-    kp_taping_drop(t, of_logs);
-    kp_taping_drop(t, logs);
+    uint32_t wide = wide_loss(t, root, cast);
     if (!half) return wide;
     uint32_t grad = take_logits(t, root, "gradient of the output", dtype);
     kp_taping_drop(t, wide);

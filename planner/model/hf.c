@@ -146,7 +146,7 @@ static kp_status read_launch(kp_reader *reader, const kp_hf_keys *keys, kp_spec 
     if (!launch) return kp_nomem(reader->err);
     launch->unfused = eager;
     ret->launch = launch;
-    return kp_hf_titan_read(keys, launch);
+    return kp_hf_titan_read(keys, reader->arena, launch);
 }
 
 kp_status kp_hf_read(kp_reader *reader, json_t *json, kp_spec *ret)

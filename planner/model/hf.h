@@ -223,7 +223,7 @@ kp_status kp_hf_vision(kp_reader *reader, const kp_hf_keys *keys, const kp_hf_ar
                        kp_spec *ret);
 
 /* torchtitan's settings in the member "torchtitan"; nothing without one. KP_INPUT. */
-kp_status kp_hf_titan_read(const kp_hf_keys *keys, struct kp_launch *launch);
+kp_status kp_hf_titan_read(const kp_hf_keys *keys, kp_arena *arena, struct kp_launch *launch);
 
 /* True if a JSON object without Keras's keys is a config, or a set of Megatron's arguments. */
 bool kp_hf_is(const json_t *json);

@@ -6,7 +6,8 @@
  * files do: training, parallelism (before 2025 also experimental), activation_checkpoint, compile,
  * model, float8. What is said nowhere is torchtitan's default; other keys do not matter to memory
  * and are skipped. torchtitan's run_train.sh sets PYTORCH_CUDA_ALLOC_CONF to
- * "expandable_segments:True"; the member may say another value. Source: torchtitan/config/job_config.py, config_manager.py. */
+ * "expandable_segments:True"; the member may say another value. Sources:
+ * torchtitan/config/job_config.py, config_manager.py, parallelisms/pipelining_utils.py. */
 #include "planner/model/hf.h"
 #include "planner/model/launch.h"
 
@@ -42,6 +43,39 @@ static kp_status read_degrees(const kp_hf_keys *titan, kp_launch *launch)
         launch->pp = (uint32_t)pp;
         launch->cp = (uint32_t)cp;
     }
+    return KP_OK;
+}
+
+/* Blocks of each stage: equally many, what is left over one each from the second stage on; more
+ * than one stage a rank if the schedule interleaves (generate_split_points). */
+static kp_status read_stages(const kp_hf_keys *config, const kp_hf_keys *titan, kp_arena *arena,
+                             kp_launch *launch)
+{
+    static const char *const sections[] = {"experimental", "parallelism"};
+    const char *schedule = NULL;
+    int64_t n_blocks;
+    kp_hf_keys keys;
+    for (size_t i = 0; i < KP_LEN(sections); i++)
+        if (section(titan, sections[i], &keys) && kp_hf_text(&keys, "pipeline_parallel_schedule"))
+            schedule = kp_hf_text(&keys, "pipeline_parallel_schedule");
+    launch->chunks = schedule && !strncmp(schedule, "Interleaved", 11) ? 2 : 1;
+    KP_TRY(kp_hf_int(config, "num_hidden_layers|n_layer|n_layers", 1, 1, &n_blocks));
+    uint64_t stages = (uint64_t)launch->pp * launch->chunks, left;
+    if (launch->pp < 2) return KP_OK;
+    if (n_blocks > KP_HF_LAYERS_MAX || stages > (uint64_t)n_blocks)
+        return kp_fail(titan->err, KP_INPUT, "'pipeline_parallel_degree' is %u, but %lld blocks make "
+                       "no %llu stages", launch->pp, (long long)n_blocks, (unsigned long long)stages);
+    uint32_t *blocks = KP_NEW(arena, uint32_t, stages);
+    if (!blocks) return kp_nomem(titan->err);
+    left = (uint64_t)n_blocks % stages;
+    for (uint64_t i = 0; i < stages; i++) {
+        bool more = i && left;
+        blocks[i] = (uint32_t)((uint64_t)n_blocks / stages) + more;
+        left -= more;
+    }
+    launch->n_blocks = (uint32_t)n_blocks;
+    launch->blocks = blocks;
+    launch->n_stages = (uint32_t)stages;
     return KP_OK;
 }
 
@@ -94,7 +128,7 @@ static kp_status read_float8(const kp_hf_keys *titan, kp_launch *launch)
     return KP_OK;
 }
 
-kp_status kp_hf_titan_read(const kp_hf_keys *keys, kp_launch *launch)
+kp_status kp_hf_titan_read(const kp_hf_keys *keys, kp_arena *arena, kp_launch *launch)
 {
     kp_hf_keys titan, training;
     int64_t batch;
@@ -104,6 +138,7 @@ kp_status kp_hf_titan_read(const kp_hf_keys *keys, kp_launch *launch)
     launch->expandable = !allocator || strstr(allocator, "expandable_segments:True");
     launch->tp = launch->pp = launch->cp = 1;
     KP_TRY(read_degrees(&titan, launch));
+    KP_TRY(read_stages(keys, &titan, arena, launch));
     KP_TRY(read_checkpointing(&titan, launch));
     KP_TRY(read_compile(&titan, launch));
     KP_TRY(read_float8(&titan, launch));

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "planner/search/cuts.h"
 #include "tests/estimate/fixture.h"
 #include <criterion/criterion.h>
 
@@ -16,7 +17,7 @@
 
 enum { TOKENS = 2 * 1024, H = 512, KV = 256, I = 1536, BLOCKS = 4, V = 8192, RANKS = 4 };
 
-static kp_memory run(fixture *f, const char *model)
+static kp_memory run_divided(fixture *f, const char *model, uint32_t tp)
 {
     fixture_init(f);
     f->options.framework = KP_FW_TORCH;
@@ -30,7 +31,18 @@ static kp_memory run(fixture *f, const char *model)
     part.strategy.zero = 3;
     part.strategy.micro_batch = 2;
     part.strategy.recompute = f->training.launch.recompute;
+    if (tp > 1) {
+        uint64_t divided;
+        kp_err err;
+        part.strategy.tp = tp;
+        cr_assert_eq(kp_cuts_choose(f->graph, tp, 2, &f->arena, &part.cuts, &divided, &err), KP_OK);
+    }
     return fixture_memory(f, &part);
+}
+
+static kp_memory run(fixture *f, const char *model)
+{
+    return run_divided(f, model, 1);
 }
 
 /* What blocks leave for the backward pass: the layers whose path leads into a block. */
@@ -117,6 +129,24 @@ Test(titan, context_parallel)
               two = run(&g, LLAMA(FULL ",\"parallelism\":{\"context_parallel_degree\":2}"));
     cr_expect_eq(kept(&g, &two), kept(&f, &one) / 2);
     cr_expect_lt(two.allocated.bytes, one.allocated.bytes);
+    fixture_free(&f);
+    fixture_free(&g);
+}
+
+/* Two tensor parallel ranks halve what blocks hand on; the head's input is gathered and kept beside
+ * its half. Of their half of the logits the loss has four tensors in float32 at its peak
+ * (logarithms, the labels' gradient, its sum with the exponentials, and one of these two more),
+ * where one rank has three of all. */
+Test(titan, tensor_parallel)
+{
+    fixture f, g;
+    kp_memory one = run(&f, LLAMA(FULL)), two = run_divided(&g, LLAMA(FULL), 2);
+    uint64_t logits = (uint64_t)TOKENS * V * 4, input = (uint64_t)TOKENS * H * 2;
+    cr_expect_eq(kept(&g, &two), kept(&f, &one) / 2);
+    cr_expect_eq(one.peak.bytes[KP_CAT_TEMPORARY], 3 * logits);
+    cr_expect_eq(two.peak.bytes[KP_CAT_TEMPORARY], 4 * logits / 2);
+    uint64_t more = two.peak.bytes[KP_CAT_ACTIVATIONS] - one.peak.bytes[KP_CAT_ACTIVATIONS] / 2;
+    cr_expect_eq(more, input, "%llu", (unsigned long long)more);
     fixture_free(&f);
     fixture_free(&g);
 }

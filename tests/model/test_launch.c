@@ -123,7 +123,7 @@ Test(launch, torchtitan)
         char text[900];
         snprintf(text, sizeof(text),
                  "{'model_type':'llama','hidden_size':64,'intermediate_size':96,"
-                 "'num_hidden_layers':2,'num_attention_heads':4,'vocab_size':100,"
+                 "'num_hidden_layers':4,'num_attention_heads':4,'vocab_size':100,"
                  "'torchtitan':{%s}}", rows[i].titan);
         kp_reading r = kp_read_text(text, &(kp_bind){0});
         cr_assert_eq(r.status, KP_OK, "row %zu: %s", i, r.err.msg);
@@ -139,6 +139,16 @@ Test(launch, torchtitan)
                   "row %zu: switches", i);
         kp_reading_free(&r);
     }
+    kp_reading even = kp_read_text(
+        "{'model_type':'llama','hidden_size':64,'intermediate_size':96,'num_hidden_layers':10,"
+        "'num_attention_heads':4,'vocab_size':100,'torchtitan':{'parallelism':{"
+        "'pipeline_parallel_degree':2,'pipeline_parallel_schedule':'Interleaved1F1B'}}}",
+        &(kp_bind){0});
+    cr_assert_eq(even.status, KP_OK, "%s", even.err.msg);
+    static const uint32_t blocks[] = {2, 3, 3, 2}; /* of 10 two a stage, the rest from the second on */
+    cr_expect_eq(even.graph->launch->chunks, 2);
+    cr_expect_arr_eq(even.graph->launch->blocks, blocks, sizeof(blocks));
+    kp_reading_free(&even);
     kp_reading bad = kp_read_text("{'model_type':'llama','hidden_size':64,'intermediate_size':96,"
                                   "'num_hidden_layers':2,'num_attention_heads':4,'vocab_size':100,"
                                   "'torchtitan':{'activation_checkpoint':{'mode':'some'}}}",

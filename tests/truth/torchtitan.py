@@ -39,6 +39,9 @@ def settings(row):
     titan = {"activation_checkpoint": checkpointing(c),
              "parallelism": {"tensor_parallel_degree": int(c.get("tp", 1)), "pipeline_parallel_degree": int(c.get("pp", 1)),
                              "context_parallel_degree": int(c.get("cp", 1))}}
+    schedule = (c.get("schedule") or c.get("variant") or "").lower()
+    if "interleaved" in schedule:
+        titan["parallelism"]["pipeline_parallel_schedule"] = "Interleaved1F1B"
     # Float8 is run with the options that docs/float8.md starts it with.
     if float8:
         titan["model"], titan["float8"] = {"converters": ["float8"]}, {"enable_fsdp_float8_all_gather": True}
@@ -75,12 +78,12 @@ def rows(data):
             continue
         pp, tp, dp = int(c.get("pp", 1)), int(c.get("tp", 1)), int(c.get("fsdp", 1))
         batch, device = int(c["local_batch"]), row["device"]
-        micro = batch // pp if pp > 1 and batch % pp == 0 else batch  # train.py: as many micro-batches as stages
-        schedule = (c.get("schedule") or c.get("variant") or "").lower()
+        titan = settings(row)
+        stages = pp * (2 if "pipeline_parallel_schedule" in titan["parallelism"] else 1)
+        # config_manager.py, pipeline_parallel_microbatches: as many micro-batches as stages
+        micro = batch // stages if pp > 1 and batch % stages == 0 else max(1, batch // pp)
         options = ["--framework", "torch", "--gpu", GPUS[device], *option("memory", MEMORY.get(device)),
                    "--dp", dp, "--tp", tp, "--pp", pp, "--zero", 3, "--batch", batch * dp, "--micro-batch", micro,
                    "--seq", c.get("seq", SEQUENCE), "--optimizer", c["optimizer"].lower(), "--dtype-policy", "mixed_bfloat16"]
-        if pp > 1 and "interleaved" in schedule:
-            options += ["--schedule", "interleaved", "--interleave", 2]
-        model = {**llama(c), "torchtitan": settings(row)}
+        model = {**llama(c), "torchtitan": titan}
         yield Row(sets, label, row["bytes"], model, options, "reserved" if "reserved" in row["kind"] else "allocated")
