@@ -41,7 +41,7 @@ uint64_t kp_collect_whole_bytes(const kp_collecting *c, uint32_t tensor)
 {
     const kp_sizes *s = &c->t.sizes;
     uint64_t elems = kp_sizes_whole_elems(s, tensor);
-    if (s->seq) elems = kp_ceil_div(elems, s->launch->cp); /* Megatron's: of its own positions */
+    if (s->seq) elems = kp_ceil_div(elems, s->launch.cp); /* Megatron's: of its own positions */
     return kp_mul_u64(elems, kp_dtype_bytes(c->t.graph->tensors[tensor].dtype));
 }
 
@@ -126,7 +126,6 @@ kp_status kp_collectives_of(const kp_graph *graph, const kp_training *training, 
         c.t.sizes = *part->sizes;
     else
         KP_TRY(kp_sizes_make(graph, training, part, arena, &c.t.sizes, err));
-    c.t.sizes.launch = &training->launch; /* shared sizes may be older than this copy of it */
     KP_TRY(kp_keep_make(graph, training, part, &c.t.sizes, arena, &c.t.keep, err));
     kp_collect_tensors(&c, tensors);
     kp_collect_experts(&c);

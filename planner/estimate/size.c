@@ -52,7 +52,7 @@ static kp_shape bound(const kp_sizes *sizes, kp_shape shape)
 /* Ranks that divide a tensor's or a weight's channels. */
 static uint32_t channel_ranks(const kp_sizes *sizes, bool expert)
 {
-    return expert && sizes->launch->ep * sizes->launch->etp > 1 ? sizes->launch->etp : sizes->tp;
+    return expert && sizes->launch.ep * sizes->launch.etp > 1 ? sizes->launch.etp : sizes->tp;
 }
 
 static void divide(kp_shape *shape, int axis, uint32_t ranks)
@@ -63,7 +63,7 @@ static void divide(kp_shape *shape, int axis, uint32_t ranks)
 /* Context and sequence parallelism: axis 1 of (B, T, ...), axis 2 of scores (B, H, T, S). */
 static void divide_sequence(const kp_sizes *sizes, uint32_t tensor, bool channels, kp_shape *shape)
 {
-    const kp_launch *l = sizes->launch;
+    const kp_launch *l = &sizes->launch;
     const kp_tensor *t = &sizes->graph->tensors[tensor];
     int axis = t->shape.rank == 4 && t->shape.dim[1] != sizes->seq ? 2 : 1;
     if (!sizes->seq || !(t->shape.per_sample & 1) || t->shape.rank <= axis ||
@@ -101,7 +101,7 @@ static kp_shape divided_weight(const kp_sizes *sizes, uint32_t weight)
     unsigned axis = sizes->weight_axis ? sizes->weight_axis[weight] : 0;
     bool expert = sizes->graph->weights[weight].expert;
     if (axis) divide(&shape, (int)axis - 1, channel_ranks(sizes, expert));
-    if (expert) divide(&shape, 0, sizes->launch->ep);
+    if (expert) divide(&shape, 0, sizes->launch.ep);
     return shape;
 }
 
@@ -128,7 +128,7 @@ kp_status kp_sizes_make(const kp_graph *graph, const kp_training *training, cons
                         kp_arena *arena, kp_sizes *ret, kp_err *err)
 {
     kp_sizes sizes = {.graph = graph,
-                      .launch = &training->launch,
+                      .launch = training->launch,
                       .micro_batch = part->strategy.micro_batch,
                       .tp = part->strategy.tp,
                       .cuts = part->cuts};

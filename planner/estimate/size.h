@@ -20,7 +20,7 @@ typedef struct kp_sizes {
     uint64_t micro_batch;
     uint32_t tp;
     const uint8_t *cuts;        /* NULL: nothing is cut */
-    const kp_launch *launch;    /* degrees beside tp */
+    kp_launch launch;           /* degrees beside tp; a copy, since sizes outlive a look */
     const bool *routed;         /* of each tensor: rows of tokens at their experts */
     int64_t seq;                /* positions of a sample; 0: no sequence */
     const uint8_t *weight_axis; /* of each weight: axis + 1 that is divided, 0 for none */
@@ -31,7 +31,6 @@ typedef struct kp_sizes {
 /* Fails with KP_NOMEM. */
 kp_status kp_sizes_make(const kp_graph *graph, const kp_training *training, const kp_part *part,
                         kp_arena *arena, kp_sizes *ret, kp_err *err);
-
 
 /* The row of an op's cut; NULL if the op is not cut. */
 const kp_shard_row *kp_sizes_row(const kp_sizes *sizes, uint32_t op);

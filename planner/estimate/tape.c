@@ -215,7 +215,6 @@ static kp_status set_up(kp_taping *t)
         t->sizes = *t->part->sizes;
     else
         KP_TRY(kp_sizes_make(t->graph, t->training, t->part, t->arena, &t->sizes, t->err));
-    t->sizes.launch = &t->training->launch;
     KP_TRY(kp_keep_make(t->graph, t->training, t->part, &t->sizes, t->arena, &t->keep, t->err));
     KP_TRY(lists(t));
     if (!t->part->sums) KP_TRY(kp_taping_names(t));

@@ -17,6 +17,11 @@
 #define B (33554432 + 16384)
 #define C (4194304 + 1024)
 
+#define GPT                                                                                        \
+    "{'num_layers':1,'hidden_size':512,'num_attention_heads':8,'seq_length':128,"                  \
+    "'max_position_embeddings':128,'padded_vocab_size':1024,'micro_batch_size':2,"                 \
+    "'global_batch_size':2,'bf16':true,'tensor_model_parallel_size':2}"
+
 typedef struct expected {
     const char *op, *what;
     uint64_t bytes, count;
@@ -64,6 +69,12 @@ static const struct {
     {WIDE,
      "--framework keras-torch --batch 8 --pp 2 --micro-batch 4",
      {{"send", "activations", 4 * 2048 * 4, 2}}},
+    /* Forward: embedding, attention, feed-forward; back: the two blocks' inputs and the head's. Of
+     * the loss: a number a token, three times. */
+    {GPT,
+     "--framework megatron",
+     {{"all_reduce", "activations", 2 * 128 * 512 * 2, 6},
+      {"all_reduce", "activations", 2 * 128 * 4, 3}}},
 };
 
 Test(collectives, by_hand)
