@@ -111,6 +111,7 @@ bool kp_keep_xla_pool(kp_keep *keep, uint32_t op);
 bool kp_keep_xla_windows(kp_keep *keep, uint32_t op);
 bool kp_keep_xla_average(kp_keep *keep, uint32_t op);
 bool kp_keep_xla_curved(kp_keep *keep, uint32_t op);
+bool kp_keep_xla_stages(kp_keep *keep, uint32_t op); /* of an adaptive pooling */
 bool kp_keep_xla_sums(kp_keep *keep, uint32_t op);
 bool kp_keep_xla_scores(kp_keep *keep, uint32_t op, bool read);
 /* The input of a trained op, or the copy of it in the form that the op asks for; `adds`: ops that

@@ -147,6 +147,7 @@ static bool keep_op(kp_keep *keep, xla_marks *m, uint32_t op)
                                           : back_of[kind];
     bool pool = kind == NODE_POOL && keep->wants[op];
     if (pool || o->op == KP_OP_OPAQUE) keep->values[y].written = true;
+    if (!kp_keep_xla_stages(keep, op)) return false;
     if (!keep->wants[op]) return true;
     if (keep->zeros[op] != KP_NO && !kp_keep_xla_zeros_of(keep, op)) return false;
     if (z && m->curved_reader[y] && !m->in_place[op] && !kp_keep_need(keep, op, y)) return false;

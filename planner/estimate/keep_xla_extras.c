@@ -165,6 +165,30 @@ bool kp_keep_xla_average(kp_keep *keep, uint32_t op)
     return !few || o->attr.channels_first || need_reduced(keep, op, x);
 }
 
+/* Adaptive pooling gathers the windows of one axis after the other; what the first gather of three
+ * reduces is in memory, the others fuse. */
+bool kp_keep_xla_stages(kp_keep *keep, uint32_t op)
+{
+    const kp_graph_op *o = &keep->graph->ops[op];
+    bool adaptive = !strncmp(keep->graph->layers[o->layer].class_name, "Adaptive", 8);
+    if (!adaptive || o->attr.spatial < 3) return true;
+    unsigned first = o->attr.channels_first ? 2 : 1;
+    uint32_t x = keep->root[o->in[0]];
+    kp_shape in = keep->sizes->tensors[x], out = keep->sizes->tensors[o->out[0]];
+    uint64_t elems = kp_sizes_tensor_elems(keep->sizes, x);
+    kp_dtype dtype = keep->graph->tensors[x].dtype;
+    if (in.rank <= first || in.dim[first] < 1) return true;
+    elems = kp_mul_u64(elems / (uint64_t)in.dim[first], (uint64_t)out.dim[first]);
+    kp_extra made = {op,
+                     KP_EXTRA_FORWARD,
+                     KP_CAT_TEMPORARY,
+                     "windows of the first axis",
+                     NULL,
+                     dtype,
+                     kp_mul_u64(elems, kp_dtype_bytes(dtype))};
+    return kp_keep_extra(keep, made);
+}
+
 static bool table_extras(kp_keep *keep, uint32_t op)
 {
     const kp_graph_op *o = &keep->graph->ops[op];
@@ -193,6 +217,19 @@ bool kp_keep_xla_curved(kp_keep *keep, uint32_t op)
     return o->op != KP_OP_RNN || kp_keep_xla_rnn(keep, op);
 }
 
+/* Keras's GroupQueryAttention repeats keys and values for the heads of a group: copies, which the
+ * backward pass reads in place of theirs. */
+static bool repeated(kp_keep *keep, uint32_t op)
+{
+    const kp_graph_op *o = &keep->graph->ops[op];
+    kp_shape x = keep->sizes->tensors[o->in[1]];
+    bool groups = strstr(keep->graph->layers[o->layer].class_name, "QueryAttention") != NULL;
+    uint64_t heads = groups && x.rank > 3 ? (uint64_t)x.dim[x.rank - 2] : 0;
+    if (!heads || o->attr.heads <= heads) return true;
+    return extra(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "keys or values for every head",
+                 o->in[1], o->attr.heads / heads, keep->graph->tensors[o->in[1]].dtype);
+}
+
 /* The gradient of the context stands in two orders, for the values' gradient and the scores'. Of
  * the scores what the softmax reads. Without a dropout Keras calls the backend's attention, which
  * computes them in float32; a dropout behind the softmax fuses with it: then the output stands for
@@ -200,6 +237,7 @@ bool kp_keep_xla_curved(kp_keep *keep, uint32_t op)
 bool kp_keep_xla_scores(kp_keep *keep, uint32_t op, bool read)
 {
     const kp_graph_op *o = &keep->graph->ops[op];
+    if (!repeated(keep, op)) return false;
     if (o->op == KP_OP_ATTN_CONTEXT)
         return extra(keep, op, KP_EXTRA_GRADIENT, KP_CAT_TEMPORARY,
                      "gradient of the context, transposed", o->out[0], 1,

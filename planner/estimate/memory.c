@@ -11,6 +11,8 @@
 #define SHARDED_WASTE .03
 /* Batches of several micro-batches that are still held: up to 16 MiB in published runs. */
 #define MEGATRON_WASTE .02
+/* Scalars, statistics of rows and tables of pointers of a compiled step: mostly less than this. */
+#define XLA_SCALARS 4096
 /* Of what a forward pass keeps: frameworks' published profiles lie within it. */
 #define KEPT_LOW  .05
 #define KEPT_HIGH .09
@@ -164,6 +166,10 @@ static void bounds(const replay *r, const kp_profile *p, const kp_outside *o, ui
     uint64_t rest = r->peak_total + r->holes - exact;
     kp_tape_error error = kp_profile_error(p, r->tape->graph);
     uint64_t low = exact + times(rest, 1 - error.low), high = exact + times(rest, 1 + error.high);
+    if (p->xla) { /* scalars and tables of pointers */
+        low -= kp_min_u64(XLA_SCALARS, low);
+        high += XLA_SCALARS;
+    }
     uint64_t rounded = m->allocated.bytes - r->peak_total - r->holes - o->inside; /* blocks */
     m->allocated.low = low + o->inside_low + rounded;
     m->allocated.high = high + o->inside_high + rounded;

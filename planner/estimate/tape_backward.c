@@ -68,13 +68,17 @@ static bool loss_fuses(const kp_taping *t, uint32_t root)
 }
 
 /* The gradient that the loss gives to one output; for XLA each row's loss is a buffer of its own
- * until the gradient is written. A loss in the output's own type works in its place. */
+ * until the gradient is written; nothing is written where all fuses and no gradient is wanted. A
+ * loss in the output's own type works in its place. */
 static void begin_output(kp_taping *t, uint32_t output, uint32_t root)
 {
     const kp_graph *g = t->graph;
     const kp_shape *shape = &t->sizes.tensors[root];
     bool xla = t->profile->xla, fused = loss_fuses(t, root);
     kp_dtype dtype = xla ? KP_FLOAT32 : g->tensors[root].dtype;
+    kp_op writer = g->ops[g->tensors[root].op].op;
+    bool moves = kp_op_rows[writer].kind == KP_KIND_LINEAR && writer != KP_OP_REDUCE;
+    bool apart = xla && (!moves || t->stored[root] != KP_NO || kp_tape_wanted(t, root));
     uint64_t last = shape->rank ? kp_max_u64((uint64_t)shape->dim[shape->rank - 1], 1) : 1;
     kp_taping_new rows = {KP_CAT_TEMPORARY,
                           g->tensors[root].layer,
@@ -82,7 +86,7 @@ static void begin_output(kp_taping *t, uint32_t output, uint32_t root)
                           "loss of each row",
                           NULL,
                           KP_FLOAT32,
-                          xla ? kp_mul_u64(kp_sizes_tensor_elems(&t->sizes, root) / last, 4) : 0};
+                          apart ? kp_mul_u64(kp_sizes_tensor_elems(&t->sizes, root) / last, 4) : 0};
     kp_taping_step(t, KP_PHASE_BACKWARD, g->tensors[root].op);
     uint32_t row = kp_taping_take(t, &rows, 1);
     bool in_place = t->training->loss == KP_LOSS_FUSED || g->compile.half_loss;

@@ -76,7 +76,8 @@ static void take_extras(kp_taping *t, uint32_t op, bool training)
     bool stays = training || kp_tape_leaks(t, op);
     for (uint32_t i = t->keep.first_extra[op]; i < t->keep.first_extra[op + 1] && stays; i++) {
         const kp_extra *e = &t->keep.extras[i];
-        if (e->when != KP_EXTRA_KEPT || t->extra_stored[i] != KP_NO) continue;
+        bool moment = e->when == KP_EXTRA_FORWARD && t->profile->xla;
+        if ((e->when != KP_EXTRA_KEPT && !moment) || t->extra_stored[i] != KP_NO) continue;
         kp_taping_new b = {
             e->category, t->graph->ops[e->op].layer, e->op, e->what, e->shape, e->dtype, e->bytes};
         t->extra_stored[i] = kp_taping_take(t, &b, 1);

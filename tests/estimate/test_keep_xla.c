@@ -39,6 +39,12 @@ Test(keep_xla, layers)
          34214892, .003},
         {"unrolled steps keep gates, inputs and states",
          ONE("[null,10,8]", "LSTM", ",\"units\":16,\"unroll\":true"), 33946796, .005},
+        {"no row has a loss of its own where all fuses and nothing is trained",
+         ONE("[null,10,11,12,3]", "ZeroPadding3D", ",\"padding\":[[1,1],[1,1],[1,2]]"), 2812500,
+         .005},
+        {"adaptive pooling gathers the first axis in memory",
+         ONE("[null,11,13,15,4]", "AdaptiveMaxPooling3D", ",\"output_size\":[5,5,5]"), 3355220,
+         .02},
         {"a convolutional LSTM saves 13 buffers and has 10 in a step",
          ONE("[null,5,20,3]", "ConvLSTM1D", ",\"filters\":8,\"kernel_size\":[3]"), 3168124, .02},
     };
