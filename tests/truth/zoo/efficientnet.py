@@ -154,6 +154,21 @@ NAMES = (
 TAILS = re.compile(r"_(ap|ns|in21k|in21ft1k|in22k|in22ft1k|aa|miil)$")
 
 
+# torchvision's names of the same networks; a share of 1 is written 1_0.
+VISION = (
+    (r"mobilenet_v2", "mobilenetv2_100"), (r"mobilenet_v3_(large|small)", r"mobilenetv3_\1_100"),
+    (r"mnasnet(\d)_(\d+)", lambda m: f"mnasnet_{round(100 * float(f'{m[1]}.{m[2]}')):03}"),
+    (r"efficientnet_(b[0-7])", r"efficientnet_\1"), (r"efficientnet_v2_([sml])", r"efficientnetv2_\1"),
+)
+
+
+def torchvision(name, image, classes=1000):
+    for pattern, other in VISION:
+        if re.fullmatch(pattern, name):
+            return timm(re.sub(pattern, other, name), image, classes)
+    return None
+
+
 def timm(name, image, classes=1000):
     for pattern, make in NAMES:
         m = re.fullmatch(pattern, TAILS.sub("", name))

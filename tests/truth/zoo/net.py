@@ -74,6 +74,18 @@ class Net:
         class_name = "MaxPooling2D" if kind == "max" else "AveragePooling2D"
         return self.put(class_name, [x], (c, *size), pool_size=[k, k], strides=[s, s], padding=padding)
 
+    def adapt(self, size):
+        """An adaptive pool to size x size: nothing where the picture has that size, as much memory as
+        padding where it is smaller; what a larger picture needs is not written: None."""
+        c, h, w = self.at[self.x]
+        if (h, w) == (size, size):
+            return self.x
+        if h > size or w > size:
+            return None
+        rows, columns = size - h, size - w
+        return self.put("ZeroPadding2D", [self.x], (c, size, size),
+                        padding=[[rows // 2, rows - rows // 2], [columns // 2, columns - columns // 2]])
+
     def mean(self, x=None, keepdims=False):
         x = x or self.x
         c = self.channels(x)

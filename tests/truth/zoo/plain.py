@@ -13,9 +13,9 @@ def vgg(name, image, classes, layers, norm):
             if norm:
                 net.norm()
             net.act()
-        net.pool(2, 2)
-    if net.at[net.x][1:] != (7, 7):
-        return None  # an adaptive pool
+        net.pool(2, 2, padding="valid")
+    if not net.adapt(7):
+        return None
     net.flatten()
     for _ in range(2):
         net.dense(4096)

@@ -1,6 +1,6 @@
 """RegNets (Radosavovic et al. 2020): widths follow from three numbers."""
 import re
-from .net import Net
+from .net import Net, divisible
 
 # First width, slope, step, width of groups, blocks: the published models.
 REGNETS = {
@@ -15,8 +15,9 @@ REGNETS = {
 }
 
 
-def stages(w0, slope, step, group, depth):
-    """(width, blocks, width of groups) of each stage."""
+def stages(w0, slope, step, group, depth, vision):
+    """(width, blocks, width of groups) of each stage; torchvision rounds halves of a group up,
+    timm to even."""
     import math
     widths = []
     for j in range(depth):
@@ -26,7 +27,7 @@ def stages(w0, slope, step, group, depth):
     out = []
     for w in sorted(set(widths)):
         g = min(group, w)
-        out.append((max(g, int(round(w / g) * g)), widths.count(w), g))
+        out.append((divisible(w, g) if vision else max(g, int(round(w / g) * g)), widths.count(w), g))
     return out
 
 
@@ -50,16 +51,29 @@ def block(net, width, s, group, se, before):
     net.act()
 
 
-def timm(name, image, classes=1000):
-    m = re.fullmatch(r"regnet([xy])_(\d{3})", name)
-    numbers = m and REGNETS[m[1]].get(int(m[2]))
+def regnet(name, image, classes, kind, number, vision):
+    numbers = REGNETS[kind].get(number)
     if not numbers:
         return None
     net = Net(name, image)
     net.cna(32, 3, 2)
-    for width, n, group in stages(*numbers):
+    for width, n, group in stages(*numbers, vision):
         for j in range(n):
-            block(net, width, 1 if j else 2, group, .25 if m[1] == "y" else 0, net.channels())
+            block(net, width, 1 if j else 2, group, .25 if kind == "y" else 0, net.channels())
     net.mean()
     net.dense(classes)
     return net
+
+
+def torchvision(name, image, classes=1000):
+    """regnet_y_400mf, regnet_x_1_6gf: millions or billions of operations."""
+    m = re.fullmatch(r"regnet_([xy])_([\d_]+)(m|g)f", name)
+    if not m:
+        return None
+    number = float(m[2].replace("_", ".")) * (10 if m[3] == "g" else .01)
+    return regnet(name, image, classes, m[1], round(number), True)
+
+
+def timm(name, image, classes=1000):
+    m = re.fullmatch(r"regnet([xy])_(\d{3})", name)
+    return regnet(name, image, classes, m[1], int(m[2]), False) if m else None
