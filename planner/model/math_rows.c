@@ -19,6 +19,7 @@ SCHEMA(cfg_one_hot, NEED(INT, width, "num_classes"), MAY(INTS, axis, "axis", -1)
 SCHEMA(cfg_pad_width, NEED(PAIRS, dims, "pad_width"));
 SCHEMA(cfg_reduce, MAY(INTS, axis, "axis", NAN), MAY(BOOL, keepdims, "keepdims", 0));
 SCHEMA(cfg_split, NEED(INTS, dims, "indices_or_sections"), MAY(INTS, axis, "axis", NAN));
+SCHEMA(cfg_subscripts, NEED(TEXT, text, "subscripts"));
 SCHEMA(cfg_tile, NEED(INTS, dims, "repeats"));
 
 #define UNARY(class_name)          {class_name, 0, OP(MATH), 1, ANY, NULL, kp_shape_math_binary, NULL, kp_lower_same}
@@ -51,6 +52,7 @@ const kp_layer_row kp_math_rows[] = {
     UNARY("Cosh"),
     {"DepthToSpace", 2, 0, 1, 1, &cfg_blocks, kp_shape_blocks, NULL, kp_lower_blocks},
     BINARY("Divide", MUL),
+    {"Einsum", 0, 0, 2, 2, &cfg_subscripts, kp_shape_einsum_op, NULL, kp_lower_einsum_op},
     FUNCTION("Elu", ELU),
     COMPARE("Equal"),
     UNARY("Erf"),

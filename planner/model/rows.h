@@ -51,7 +51,7 @@ kp_rule_fn kp_shape_mha, kp_weights_mha, kp_lower_mha, kp_shape_attention, kp_we
 
 /* rules_math.c, rules_move.c, rules_getitem.c: operations of keras.ops */
 kp_rule_fn kp_shape_getitem, kp_shape_one_hot, kp_lower_one_hot, kp_shape_blocks, kp_lower_blocks, kp_lower_compare, kp_lower_cast, kp_shape_reduce, kp_lower_reduce,
-    kp_shape_matmul, kp_lower_matmul, kp_shape_expand, kp_shape_squeeze, kp_shape_newshape, kp_shape_transpose,
+    kp_shape_matmul, kp_lower_matmul, kp_shape_einsum_op, kp_lower_einsum_op, kp_shape_expand, kp_shape_squeeze, kp_shape_newshape, kp_shape_transpose,
     kp_shape_stack, kp_shape_split, kp_lower_split, kp_shape_tile, kp_shape_pad_width;
 
 /* rules_old.c: layers before Keras 3 */

@@ -161,6 +161,8 @@ static const struct {
     {"Stack", "'axis':1", "[null,8];[null,8];[null,8]", "[abc]", "(None, 3, 8)", "concat", "float32"},
     {"Split", "'indices_or_sections':[2,5],'axis':2", "[null,6,8]", "a", "(None, 6, 2)", "pad", "float32"},
     {"Split", "'indices_or_sections':4,'axis':-1", "[null,6,8]", "a", "(None, 6, 2)", "pad", "float32"},
+    {"Einsum", "'subscripts':'bij,bkj->bik'", "[null,6,8];[null,5,8]", "ab", "(None, 6, 5)", "matmul", "float32"},
+    {"Einsum", "'subscripts':'...ij, jk...->ki...'", "[null,3,6,8];[8,5,null,3]", "ab", "(5, 6, None, 3)", "matmul", "float32"},
     {"Matmul", "", "[null,6,8];[null,8,5]", "ab", "(None, 6, 5)", "matmul", "float32"},
     {"Tile", "'repeats':[1,2,3]", "[null,6,8]", "a", "(None, 12, 24)", "upsample", "float32"},
     {"Pad", "'pad_width':[[0,0],[1,2],[0,3]]", "[null,6,8]", "a", "(None, 9, 11)", "pad", "float32"},
