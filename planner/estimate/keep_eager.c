@@ -26,10 +26,24 @@ static bool transposed(const kp_keep *keep, const kp_graph_op *op)
     return maps && x->dtype == KP_FLOAT32 && keep->graph->ops[x->op].op != KP_OP_INPUT;
 }
 
+/* TensorFlow 1 has no op for GELU: going back, both factors of x * cdf(x) get their gradient
+ * before the one of cdf is passed on. */
+static kp_keep_rule version_1(kp_keep_rule rule, const kp_graph_op *op)
+{
+    if (op->op == KP_OP_ACT && op->attr.activation == KP_ACT_GELU) rule.moment = 2;
+    if (op->op == KP_OP_ATTN_SCORES) rule.copies = 0;
+    if (op->op == KP_OP_DROPOUT) {
+        rule.mask = 0;
+        rule.copies = 1;
+    }
+    return rule;
+}
+
 static kp_keep_rule rule_of(const kp_keep *keep, const kp_graph_op *op)
 {
     if (op->op == KP_OP_ACT) {
         kp_keep_rule rule = keep->profile->acts[op->attr.activation];
+        if (keep->profile->version_1) rule = version_1(rule, op);
         bool none =
             rule.in == KP_KEEP_NO_INPUT && !rule.out && op->attr.activation != KP_ACT_LINEAR;
         return none ? keep->profile->acts[KP_ACT_OTHER] : rule;
@@ -37,11 +51,7 @@ static kp_keep_rule rule_of(const kp_keep *keep, const kp_graph_op *op)
     kp_keep_rule rule = keep->profile->rules[op->op];
     if (op->op == KP_OP_DROPOUT && !(op->attr.rate > 0))
         return (kp_keep_rule){.store = KP_STORE_ALIAS};
-    if (keep->profile->version_1 && op->op == KP_OP_DROPOUT) {
-        rule.mask = 0;
-        rule.copies = 1;
-    }
-    if (keep->profile->version_1 && op->op == KP_OP_ATTN_SCORES) rule.copies = 0;
+    if (keep->profile->version_1) rule = version_1(rule, op);
     if (op->op == KP_OP_RELU && keep->profile->acts_over) rule.store = KP_STORE_IN_PLACE;
     if (op->op == KP_OP_VIEW && keep->graph->tensors[op->out[0]].shape.rank == 2 &&
         transposed(keep, op))

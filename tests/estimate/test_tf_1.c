@@ -5,7 +5,8 @@
 #include <criterion/criterion.h>
 
 #define IN                                                                                         \
-    "{\"class_name\":\"InputLayer\",\"config\":{\"name\":\"in\",\"batch_input_shape\":[8,256]}},"
+    "{\"class_name\":\"InputLayer\",\"config\":{\"name\":\"in\",\"batch_input_shape\":[null,256]}" \
+    "},"
 #define DENSE(name, units)                                                                         \
     "{\"class_name\":\"Dense\",\"config\":{\"name\":\"" name "\",\"units\":" units                 \
     ",\"activation\":\"linear\"}}"
@@ -15,6 +16,10 @@
     "]},\"training_config\":{\"loss\":\"mse\",\"tensorflow\":{\"version\":\"" version "\"}}}"
 #define DENSES(version)  MODEL(DENSE("a", "512") "," DENSE("b", "128"), version)
 #define DROPPED(version) MODEL(DENSE("a", "512") "," DROP DENSE("b", "128"), version)
+#define GELU(version)                                                                              \
+    MODEL(DENSE("a", "2048") ",{\"class_name\":\"Activation\",\"config\":{\"name\":\"g\","         \
+                             "\"activation\":\"gelu\"}}," DENSE("b", "1"),                         \
+          version)
 #define BERT(version)                                                                              \
     "{\"model_type\":\"bert\",\"vocab_size\":100,\"type_vocab_size\":2,"                           \
     "\"max_position_embeddings\":16,\"hidden_size\":64,\"num_hidden_layers\":1,"                   \
@@ -90,6 +95,15 @@ Test(tf_1, kept)
         cr_expect_eq((int64_t)(a.kept.bytes - b.kept.bytes), rows[i].more, "%s: %lld more",
                      rows[i].what, (long long)(a.kept.bytes - b.kept.bytes));
     }
+}
+
+/* The backward pass of GELU has a gradient more for a moment, of 4096 x 2048 in 4 bytes. */
+Test(tf_1, gelu)
+{
+    kp_memory m[2] = {memory_of(GELU("1.11"), "sgd", 4096), memory_of(GELU("2.3"), "sgd", 4096)};
+    for (size_t i = 0; i < KP_LEN(m); i++) cr_expect_eq(m[i].phase, KP_PHASE_BACKWARD);
+    uint64_t a = m[0].peak.bytes[KP_CAT_TEMPORARY], b = m[1].peak.bytes[KP_CAT_TEMPORARY];
+    cr_expect_eq(a - b, 4096 * 2048 * 4, "%lld", (long long)(a - b));
 }
 
 /* The context, and 5 % of what it leaves of the card. */
