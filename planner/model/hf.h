@@ -201,6 +201,9 @@ kp_layer_cfg *kp_hf_cfg(kp_reader *reader);
 kp_status kp_hf_add(kp_hf_net *net, const char *name, const char *row, kp_layer_cfg cfg,
                     const kp_ref *refs, uint32_t n, kp_ref *ret);
 
+/* A layer that adds what it is given. */
+kp_status kp_hf_sum(kp_hf_net *net, const char *name, const kp_ref *refs, uint32_t n, kp_ref *ret);
+
 /* The rows of these architectures, sorted by class name (hf_rows.c). */
 const kp_layer_row *kp_hf_row(const char *class_name);
 

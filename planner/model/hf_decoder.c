@@ -18,12 +18,6 @@ static kp_status norm(writing *w, const char *name, kp_ref from, kp_ref *ret)
                      (kp_layer_cfg){.scale = n.scale, .center = n.bias}, &from, 1, ret);
 }
 
-static kp_status sum(writing *w, const char *name, const kp_ref *refs, uint32_t n)
-{
-    static const kp_layer_cfg none;
-    return kp_hf_layer(&w->net, name, kp_row_find(NULL, "Add"), &none, refs, n, &w->at);
-}
-
 static kp_status attention(writing *w, const kp_hf_block *b, kp_ref from, kp_ref *ret)
 {
     return kp_hf_layer(&w->net, b->attn_name, b->attn_row, b->attn, &from, 1, ret);
@@ -45,7 +39,7 @@ static kp_status write_parallel(writing *w, const kp_hf_block *b)
     KP_TRY(attention(w, b, normed, &parts[1]));
     if (!together) KP_TRY(norm(w, n->norm2, w->at, &normed));
     KP_TRY(mlp(w, b, normed, &parts[2]));
-    return sum(w, "residual", parts, 3);
+    return kp_hf_sum(&w->net, "residual", parts, 3, &w->at);
 }
 
 /* One half of a block: x + f(x) with norms before and behind as the order says. */
@@ -60,7 +54,7 @@ static kp_status write_half(writing *w, const kp_hf_block *b, bool is_mlp)
     KP_TRY(is_mlp ? mlp(w, b, x, &x) : attention(w, b, x, &x));
     if (behind) KP_TRY(norm(w, is_mlp ? n->norm_mlp : n->norm_attn, x, &x));
     parts[1] = x;
-    KP_TRY(sum(w, is_mlp ? "residual_mlp" : "residual_attn", parts, 2));
+    KP_TRY(kp_hf_sum(&w->net, is_mlp ? "residual_mlp" : "residual_attn", parts, 2, &w->at));
     if (order != KP_HF_POST) return KP_OK;
     return norm(w, is_mlp ? n->norm_mlp : n->norm_attn, w->at, &w->at);
 }
@@ -127,7 +121,7 @@ static kp_status write_embedding(writing *w, kp_ref ids)
         KP_TRY(kp_hf_add(&w->net, a->names->types, "Embedding",
                          (kp_layer_cfg){.rows = a->types, .width = a->h}, &ids, 1, &parts[n++]));
     w->at = parts[0];
-    if (n > 1) KP_TRY(sum(w, "embeddings", parts, n));
+    if (n > 1) KP_TRY(kp_hf_sum(&w->net, "embeddings", parts, n, &w->at));
     if (a->family->traits & KP_HF_EMBED_NORM) KP_TRY(norm(w, a->names->embed_norm, w->at, &w->at));
     if (!(a->embed_dropout > 0)) return KP_OK;
     kp_layer_cfg *cfg = kp_hf_cfg(w->net.reader);

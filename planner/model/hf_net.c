@@ -78,6 +78,12 @@ kp_status kp_hf_add(kp_hf_net *net, const char *name, const char *row, kp_layer_
     return kp_hf_layer(net, name, kp_hf_row(row), made, refs, n, ret);
 }
 
+kp_status kp_hf_sum(kp_hf_net *net, const char *name, const kp_ref *refs, uint32_t n, kp_ref *ret)
+{
+    static const kp_layer_cfg none;
+    return kp_hf_layer(net, name, kp_row_find(NULL, "Add"), &none, refs, n, ret);
+}
+
 kp_status kp_hf_nest(kp_hf_net *net, const kp_hf_net *inner, const kp_ref *refs, uint32_t n,
                      kp_ref *ret)
 {

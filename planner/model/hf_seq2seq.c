@@ -27,12 +27,6 @@ static kp_status norm(writing *w, const stack *s, const char *name)
                      (kp_layer_cfg){.scale = s->norm.scale, .center = s->norm.bias}, &x, 1, &w->at);
 }
 
-static kp_status add(writing *w, const char *name, const kp_ref *refs, uint32_t n)
-{
-    static const kp_layer_cfg none;
-    return kp_hf_layer(&w->net, name, kp_row_find(NULL, "Add"), &none, refs, n, &w->at);
-}
-
 /* x + f(norm(x)) or norm(x + f(x)), f a layer of one or two inputs. */
 static kp_status half(writing *w, const stack *s, const char *norm_name, const char *name,
                       const char *row, const kp_layer_cfg *cfg, bool cross)
@@ -44,7 +38,7 @@ static kp_status half(writing *w, const stack *s, const char *norm_name, const c
     in[0] = w->at;
     in[1] = w->encoded;
     KP_TRY(kp_hf_layer(&w->net, name, kp_hf_row(row), cfg, in, cross ? 2 : 1, &parts[1]));
-    KP_TRY(add(w, sum, parts, 2));
+    KP_TRY(kp_hf_sum(&w->net, sum, parts, 2, &w->at));
     return s->pre ? KP_OK : norm(w, s, norm_name);
 }
 
@@ -303,7 +297,7 @@ static kp_status write_bart_side(writing *w, const bart *m, const stack *s, cons
     KP_TRY(kp_hf_add(&w->net, positions, "PositionEmbedding",
                      (kp_layer_cfg){.rows = m->P + 2, .width = m->h, .count = m->P}, &ids, 1,
                      &parts[1]));
-    KP_TRY(add(w, sum, parts, 2));
+    KP_TRY(kp_hf_sum(&w->net, sum, parts, 2, &w->at));
     KP_TRY(norm(w, s, first));
     KP_TRY(write_stack(&w->net, s, w->encoded, &w->at));
     return m->final_norm ? norm(w, s, last) : KP_OK;

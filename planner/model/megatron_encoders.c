@@ -20,12 +20,6 @@ static kp_status norm(writing *w, const char *name)
                      (kp_layer_cfg){.scale = n.scale, .center = n.bias}, &x, 1, &w->at);
 }
 
-static kp_status sum(writing *w, const char *name, const kp_ref *refs, uint32_t n)
-{
-    static const kp_layer_cfg none;
-    return kp_hf_layer(&w->net, name, kp_row_find(NULL, "Add"), &none, refs, n, &w->at);
-}
-
 static kp_status linear(writing *w, const char *name, kp_layer_cfg cfg, kp_ref from, kp_ref *ret)
 {
     return kp_hf_add(&w->net, name, "Linear", cfg, &from, 1, ret);
@@ -66,7 +60,7 @@ static kp_status embed(writing *w, const char *suffix, kp_ref ids)
         KP_TRY(kp_hf_add(&w->net, a->names->types, "Embedding",
                          (kp_layer_cfg){.rows = a->types, .width = a->h}, &ids, 1, &parts[n++]));
     w->at = parts[0];
-    if (n > 1) KP_TRY(sum(w, all, parts, n));
+    if (n > 1) KP_TRY(kp_hf_sum(&w->net, all, parts, n, &w->at));
     return dropout(w, drop);
 }
 
@@ -137,7 +131,7 @@ static kp_status half(writing *w, const char *norm_name, const char *name, const
     in[0] = w->at;
     in[1] = w->encoded;
     KP_TRY(kp_hf_layer(&w->net, name, row, cfg, in, cross ? 2 : 1, &parts[1]));
-    return sum(w, residual, parts, 2);
+    return kp_hf_sum(&w->net, residual, parts, 2, &w->at);
 }
 
 static kp_status decoder_block(writing *w, const kp_layer_cfg *cross, int64_t i)

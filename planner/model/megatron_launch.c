@@ -163,15 +163,15 @@ static kp_status read_chunks(launching *l)
  * may count as a layer of theirs. */
 static kp_status read_ends(launching *l, uint32_t *blocks, uint32_t n)
 {
-    int64_t first, last, rest = l->L, others = n;
+    int64_t first, last;
     bool embedding, loss;
     KP_TRY(kp_hf_int(l->keys, "decoder_first_pipeline_num_layers", 1, 0, &first));
     KP_TRY(kp_hf_int(l->keys, "decoder_last_pipeline_num_layers", 1, 0, &last));
     KP_TRY(kp_hf_bool(l->keys, "account_for_embedding_in_pipeline_split", false, &embedding));
     KP_TRY(kp_hf_bool(l->keys, "account_for_loss_in_pipeline_split", false, &loss));
     uint32_t chunks = l->out->chunks ? l->out->chunks : 1, pp = n / chunks;
-    others = (int64_t)pp - (first > 0) - (last > 0);
-    rest = l->L - first - last + embedding + loss;
+    int64_t others = (int64_t)pp - (first > 0) - (last > 0),
+            rest = l->L - first - last + embedding + loss;
     if (first % chunks || last % chunks || rest < 0 || (others ? rest % (others * chunks) : rest))
         return no_division(l, rest, (uint64_t)(others ? others : 1) * chunks);
     for (uint32_t i = 0; i < n; i++) {

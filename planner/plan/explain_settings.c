@@ -161,20 +161,25 @@ kp_status kp_setting_zero_alone(kp_explaining *e)
 }
 
 /* What the update holds beside states: Keras's copies of the largest variable, torch's foreach. */
+static const char *why_update(const kp_training *t)
+{
+    if (kp_training_composed(t))
+        return ": composed of ops, it makes decayed moments of all weights at the step's start; "
+               "tf.train.AdamOptimizer, one kernel a weight, holds nothing";
+    if (!kp_profile_for(t)->update_all) return ": copies of the largest variable";
+    /* Keras's optimizers have no such switch. */
+    return t->framework == KP_FW_TORCH ? ": one more copy of all weights at once; foreach=False "
+                                         "updates one weight at a time"
+                                       : ": one more copy of all weights at once";
+}
+
 kp_status kp_setting_update(kp_explaining *e)
 {
     if (e->look.memory.phase != KP_PHASE_OPTIMIZER) return KP_OK;
     uint64_t bytes = category(e, KP_CAT_TEMPORARY);
-    const kp_profile *p = kp_profile_for(&e->look.training);
     kp_buf text = text_of();
     kp_buf_fmt(&text, "the peak is in the optimizer's update, which holds %s beside the states%s",
-               kp_size_text(bytes).s,
-               kp_training_composed(&e->look.training)
-                   ? ": composed of ops, it makes decayed moments of all weights at the step's "
-                     "start; tf.train.AdamOptimizer, one kernel a weight, holds nothing"
-               : p->update_all ? ": one more copy of all weights at once; foreach=False updates "
-                                 "one weight at a time"
-                               : ": copies of the largest variable");
+               kp_size_text(bytes).s, why_update(&e->look.training));
     return kp_add_culprit(e, "KP034", NULL, &text, bytes);
 }
 

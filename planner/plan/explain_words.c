@@ -191,10 +191,7 @@ void kp_say_rnn(const kp_suspect *s, kp_buf *out)
 
 void kp_say_huge(const kp_suspect *s, kp_buf *out)
 {
-    uint64_t elems = 0;
-    for (uint32_t w = 0; w < s->layer->n_weights; w++)
-        elems = kp_add_u64(
-            elems, kp_shape_elems(s->look->graph->weights[s->layer->first_weight + w].shape, 1));
+    uint64_t elems = kp_look_layer_params(s->look, s->id);
     kp_buf_fmt(out,
                "%s parameters are more than 2^31, so summaries with 32-bit counters show %lld; ",
                kp_count_text(elems).s, (long long)(int32_t)(uint32_t)elems);

@@ -60,6 +60,7 @@ Test(rules, culprits)
         {FEATURES, "", "KP033", "lstm", true, "kernel 20000x256 = 19.5 MiB, x4 with gradients"},
         {FULLY, "", "KP033", "fc", true, "kernel 14x14x512x4096 = 1.5 GiB"},
         {WIDE, "--framework torch", "KP034", NULL, true, "foreach=False"},
+        {WIDE, "--framework keras-torch", "KP034", NULL, true, "one more copy of all weights at once"},
         {TINY, "--dp 8 --gpu H100-80G --batch 8", "KP035", NULL, true, "collectives"},
         {TINY, "", "KP035", NULL, false, NULL},
         {LLAMA, "--seq 128", "KP036", NULL, true, "use_cache = False"},
