@@ -13,6 +13,9 @@
 #define MEGATRON_WASTE .02
 /* Scalars, statistics of rows and tables of pointers of a compiled step: mostly less than this. */
 #define XLA_SCALARS 4096
+/* Where nearly all is state: rounding, index copies of poolings, which a share of the rest misses.
+ */
+#define XLA_LEAST .001
 /* Of what a forward pass keeps: frameworks' published profiles lie within it. */
 #define KEPT_LOW  .05
 #define KEPT_HIGH .09
@@ -166,9 +169,11 @@ static void bounds(const replay *r, const kp_profile *p, const kp_outside *o, ui
     uint64_t rest = r->peak_total + r->holes - exact;
     kp_tape_error error = kp_profile_error(p, r->tape->graph);
     uint64_t low = exact + times(rest, 1 - error.low), high = exact + times(rest, 1 + error.high);
-    if (p->xla) { /* scalars and tables of pointers */
-        low -= kp_min_u64(XLA_SCALARS, low);
-        high += XLA_SCALARS;
+    if (p->xla) { /* programs have no stages */
+        bool one = r->tape->part.strategy.pp == 1;
+        uint64_t arena = XLA_SCALARS + (one ? times(r->peak_total, XLA_LEAST) : 0);
+        low -= kp_min_u64(arena, low);
+        high += arena + r->tape->spread_bytes;
     }
     uint64_t rounded = m->allocated.bytes - r->peak_total - r->holes - o->inside; /* blocks */
     m->allocated.low = low + o->inside_low + rounded;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "planner/estimate/conv_space.h"
+#include "planner/estimate/spread.h"
 #include "planner/estimate/taping.h"
 #include <assert.h>
 
@@ -259,8 +260,8 @@ kp_status kp_tape_run(const kp_graph *graph, const kp_training *training, const 
     save(&t);
     if (t.profile->xla && part->strategy.pp == 1) kp_tape_idle(&t);
     if (kp_taping_failed(&t)) return t.status;
-    *ret = (kp_tape){graph,       *part,      t.buffers, t.events,        t.steps,
-                     t.n_buffers, t.n_events, t.n_steps, most_scratch(&t)};
+    *ret = (kp_tape){graph,       *part,      t.buffers, t.events,         t.steps,
+                     t.n_buffers, t.n_events, t.n_steps, most_scratch(&t), 0};
     return KP_OK;
 }
 
@@ -286,10 +287,13 @@ kp_status kp_tape_make(const kp_graph *graph, const kp_training *training, const
     if (kp_profile_for(training)->xla && part->strategy.pp == 1) {
         kp_arena_mark mark = kp_arena_tell(arena);
         KP_TRY(kp_tape_run(graph, training, part, true, arena, &late, err));
-        if (peak_bytes(&late) < peak_bytes(&tape))
+        uint64_t now_peak = peak_bytes(&tape), late_peak = peak_bytes(&late);
+        if (late_peak < now_peak)
             tape = late;
         else
             kp_arena_rewind(arena, mark);
+        uint64_t apart = late_peak < now_peak ? now_peak - late_peak : late_peak - now_peak;
+        KP_TRY(kp_spread_bytes(graph, training, part, apart, arena, &tape.spread_bytes, err));
     }
     *ret = tape;
     return KP_OK;

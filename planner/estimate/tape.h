@@ -85,6 +85,7 @@ typedef struct kp_tape {
     const kp_tape_step *steps;   /* step 0 (LOAD) allocates what lives through the whole step */
     uint32_t n_buffers, n_events, n_steps;
     uint64_t scratch_bytes; /* the most that a convolution may ask its allocator for besides */
+    uint64_t spread_bytes;  /* what may be alive besides where XLA divides the program (spread.h) */
 } kp_tape;
 
 /* Fails with KP_USAGE (open dimensions left, named), KP_INPUT (sizes past KP_SIZE_MAX, the layer

@@ -48,10 +48,24 @@ static kp_dtype fresh_dtype(const kp_taping *t, uint32_t w, uint64_t *ret_bytes)
     return compute;
 }
 
-static void one_gradient(kp_taping *t, uint32_t w)
+/* XLA writes the gradient of a dense kernel with a single row of inputs as the product of a column
+ * with a row (algebraic_simplifier.cc: a dot over one element is a multiplication), which then is
+ * part of the update that reads it and never in memory. */
+static bool is_outer(const kp_taping *t, const kp_graph_op *o, uint32_t w)
+{
+    const kp_shape *kernel = &t->graph->weights[w].shape;
+    bool alone = t->profile->xla && o->op == KP_OP_MATMUL && o->n_in && kernel->rank == 2 &&
+                 t->part->strategy.dp == 1 && t->part->strategy.tp == 1;
+    if (!alone || t->together || kp_taping_accumulates(t) || t->uses[w] > 1) return false;
+    return kp_sizes_tensor_elems(&t->sizes, o->in[0]) ==
+           (uint64_t)kernel->dim[o->attr.transposed_w ? 1 : 0];
+}
+
+static void one_gradient(kp_taping *t, const kp_graph_op *o, uint32_t w)
 {
     uint64_t bytes;
     kp_dtype dtype = fresh_dtype(t, w, &bytes);
+    if (is_outer(t, o, w)) bytes = 0;
     uint32_t shards = kp_taping_shards(t, 2), held = t->weight_grad[w];
     bool last = --t->left[w] == 0;
     uint32_t fresh = kp_taping_weight(t, w, KP_CAT_GRADIENTS, KP_TEXT_GRADIENT, dtype, bytes, 1);
@@ -82,7 +96,7 @@ void kp_tape_weight_grads(kp_taping *t, uint32_t op)
         else if (t->graph->weights[w].trainable && kp_tape_titan(t) && kp_taping_fsdp(t))
             kp_tape_titan_gradient(t, w);
         else if (t->graph->weights[w].trainable)
-            one_gradient(t, w);
+            one_gradient(t, o, w);
         else if (t->left[w])
             t->left[w]--;
         if (t->left[w] || t->weight_copy[w] == KP_NO) continue;
