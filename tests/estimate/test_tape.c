@@ -200,6 +200,63 @@ Test(tape, frozen_layers)
 }
 
 /* Sizes past an exbibyte are an error that names the layer, not a wrapped number. */
+/* Gradients of kernels that are ever in memory: over one row XLA's is part of the update. */
+Test(tape, gradient_over_one_row)
+{
+    static const struct {
+        kp_framework framework;
+        uint64_t batch;
+        bool want;
+    } rows[] = {{KP_FW_KERAS_JAX, 1, false},
+                {KP_FW_KERAS_JAX, 2, true},
+                {KP_FW_KERAS_TF, 1, false},
+                {KP_FW_KERAS_TF_GRAPH, 1, true}};
+    for (size_t i = 0; i < KP_LEN(rows); i++) {
+        fixture f;
+        kp_tape tape;
+        kp_err err = {0};
+        bool found = false;
+        fixture_init(&f);
+        f.options.framework = rows[i].framework;
+        f.options.batch = rows[i].batch;
+        fixture_load(&f, TWO_DENSE("true"));
+        kp_part part = kp_part_whole(f.graph, &f.training);
+        cr_assert_eq(kp_tape_make(f.graph, &f.training, &part, &f.arena, &tape, &err), KP_OK, "%s",
+                     err.msg);
+        for (uint32_t b = 0; b < tape.n_buffers; b++)
+            found |= !strcmp(tape.buffers[b].what, "gradient of kernel");
+        cr_expect_eq(found, rows[i].want, "row %zu", i);
+        fixture_free(&f);
+    }
+}
+
+/* A divided program may hold a bucket of gradients besides, and be scheduled in the other way. */
+Test(tape, divided_programs_spread)
+{
+    static const struct {
+        kp_framework framework;
+        uint32_t dp;
+        uint64_t least, most;
+    } rows[] = {{KP_FW_KERAS_JAX, 1, 0, 0},
+                {KP_FW_KERAS_JAX, 2, (256 * 512 + 512 + 512 * 128 + 128) * 4 + 4, 2 << 20},
+                {KP_FW_TORCH, 2, 0, 0}};
+    for (size_t i = 0; i < KP_LEN(rows); i++) {
+        fixture f;
+        kp_tape tape;
+        kp_err err = {0};
+        fixture_init(&f);
+        f.options.framework = rows[i].framework;
+        fixture_load(&f, TWO_DENSE("true"));
+        kp_part part = kp_part_whole(f.graph, &f.training);
+        part.strategy.dp = rows[i].dp;
+        cr_assert_eq(kp_tape_make(f.graph, &f.training, &part, &f.arena, &tape, &err), KP_OK, "%s",
+                     err.msg);
+        cr_expect(tape.spread_bytes >= rows[i].least && tape.spread_bytes <= rows[i].most,
+                  "row %zu: %llu", i, (unsigned long long)tape.spread_bytes);
+        fixture_free(&f);
+    }
+}
+
 Test(tape, too_big)
 {
     static const char huge[] =
