@@ -60,6 +60,7 @@ static void weighty_xla(kp_taping *t, uint32_t op, uint32_t key)
     kp_tape_drop_extras(t, op, false);
     kp_tape_input_gradients(t, op);
     kp_taping_drop(t, key);
+    kp_tape_low_rank(t, op);
 }
 
 /* The gradients of an op's own scale and shift are sums over its output's gradient, which is then

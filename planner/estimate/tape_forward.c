@@ -195,6 +195,16 @@ uint32_t kp_tape_product_space(kp_taping *t, uint32_t op)
     return kp_taping_take(t, &b, 1);
 }
 
+void kp_tape_low_rank(kp_taping *t, uint32_t op)
+{
+    const kp_graph_op *o = &t->graph->ops[op];
+    if (!t->profile->products_space || o->op != KP_OP_CONV || o->n_weights < 2) return;
+    kp_taping_new b = {KP_CAT_WORKSPACE,           o->layer, KP_NO,
+                       "workspace of the product", NULL,     KP_UINT8,
+                       t->profile->space_bytes};
+    kp_taping_drop(t, kp_taping_take(t, &b, 1));
+}
+
 void kp_tape_forward_op(kp_taping *t, uint32_t op, bool training)
 {
     const kp_graph_op *o = &t->graph->ops[op];

@@ -191,6 +191,9 @@ void kp_tape_take_value(kp_taping *t, uint32_t value, uint32_t owner, const char
 void kp_tape_forward_op(kp_taping *t, uint32_t op, bool training);
 /* The workspace of a product that runs; KP_NO if the op is none. */
 uint32_t kp_tape_product_space(kp_taping *t, uint32_t op);
+/* The same for a moment, where the op is a convolution whose kernel has a LoRA product added: once
+ * its own gradients are there, theirs are two small products. */
+void kp_tape_low_rank(kp_taping *t, uint32_t op);
 /* One holder less of a value: the op that has read it. */
 void kp_tape_drop_value(kp_taping *t, uint32_t value, uint32_t op);
 /* The weight's update that runs beside the backward pass has ended. */

@@ -72,6 +72,11 @@ static kp_status emit_conv(kp_rule *rule, kp_op kind, const char *part, uint32_t
                     .weights = {kp_rule_find_weight(rule, weight)}, .flops = 2 * macs,
                     .attr = kp_window_attr(rule, rule->cfg->kernel)};
     op.attr.groups = (uint32_t)rule->cfg->groups;
+    static const char *const lora[] = {"lora_kernel_a", "lora_kernel_b"}; /* added to the kernel */
+    for (size_t i = 0; i < KP_LEN(lora) && rule->cfg->lora_rank; i++) {
+        uint32_t w = kp_rule_find_weight(rule, lora[i]);
+        if (w != KP_NO) op.weights[op.n_weights++] = w;
+    }
     return kp_rule_op(rule, &op, ret);
 }
 

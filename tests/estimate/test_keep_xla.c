@@ -45,6 +45,9 @@ Test(keep_xla, layers)
         {"adaptive pooling gathers the first axis in memory",
          ONE("[null,11,13,15,4]", "AdaptiveMaxPooling3D", ",\"output_size\":[5,5,5]"), 3355220,
          .02},
+        {"what LoRA adds to a kernel is a product, when the convolution's gradients are done",
+         ONE("[null,28,30,3]", "Conv2D", ",\"filters\":16,\"kernel_size\":[3,3],\"lora_rank\":2"),
+         37188908, .005},
         {"a convolutional LSTM saves 13 buffers and has 10 in a step",
          ONE("[null,5,20,3]", "ConvLSTM1D", ",\"filters\":8,\"kernel_size\":[3]"), 3168124, .02},
     };
