@@ -82,16 +82,22 @@ static bool reads(kp_keep *keep, uint32_t op, uint32_t tensor)
     return fused || kp_keep_need(keep, op, root);
 }
 
-/* Normalisations that compute in float32 keep their input in that type instead of the half one.
- * torch's autocast, a mixed policy, does so for all but BatchNorm (autocast_mode.cpp); FSDP casts
- * the weights instead. */
+/* torch's autocast, a mixed policy, runs an op that computes in float32 whatever comes in
+ * (autocast_mode.cpp); FSDP casts the weights instead. */
+static bool autocasts(const kp_keep *keep, const kp_graph_op *op)
+{
+    bool half = kp_dtype_bytes(keep->graph->tensors[op->out[0]].dtype) < 4;
+    return half && keep->training->framework == KP_FW_TORCH && keep->part->strategy.zero < 3 &&
+           kp_dtype_bytes(keep->graph->layers[op->layer].variable_dtype) == 4;
+}
+
+/* Normalisations that compute in float32 keep their input in that type instead of the half one;
+ * under autocast all but BatchNorm. */
 static bool in_float32(const kp_keep *keep, const kp_graph_op *op)
 {
     bool rows = op->op == KP_OP_LAYERNORM || op->op == KP_OP_RMSNORM || op->op == KP_OP_GROUPNORM;
     bool half = kp_dtype_bytes(keep->graph->tensors[op->out[0]].dtype) < 4;
-    bool autocast = keep->training->framework == KP_FW_TORCH && keep->part->strategy.zero < 3 &&
-                    kp_dtype_bytes(keep->graph->layers[op->layer].variable_dtype) == 4;
-    if (rows && half && autocast) return true;
+    if (rows && autocasts(keep, op)) return true;
     return (rows || op->op == KP_OP_BATCHNORM) && half && keep->profile->norms_f32;
 }
 
@@ -205,6 +211,25 @@ static bool keep_whole_input(kp_keep *keep, uint32_t op)
                      keep->values[root].dtype, bytes);
 }
 
+/* Scores that attention writes: under autocast the softmax is float32 and kept so, beside the half
+ * copy that the next product reads. Before torch 1.11 a softmax keeps what it reads too
+ * (derivatives.yaml: _softmax_backward_data took `self`). */
+static bool keep_softmax(kp_keep *keep, uint32_t op)
+{
+    const kp_graph_op *o = &keep->graph->ops[op];
+    uint32_t version = keep->training->torch_version;
+    if (o->op != KP_OP_ATTN_SCORES || keep->flash || !keep->profile->caching) return true;
+    uint64_t elems = kp_sizes_tensor_elems(keep->sizes, o->out[0]);
+    kp_dtype dtype = keep->graph->tensors[o->out[0]].dtype,
+             wide = autocasts(keep, o) ? KP_FLOAT32 : dtype;
+    uint64_t more = kp_dtype_bytes(wide) - kp_dtype_bytes(dtype);
+    uint64_t read = version && version < 111 ? kp_dtype_bytes(wide) : 0;
+    return add_bytes(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "softmax in float32", wide,
+                     kp_mul_u64(elems, more)) &&
+           add_bytes(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "what the softmax reads", wide,
+                     kp_mul_u64(elems, read));
+}
+
 /* Experts that several ranks divide: the rows gathered from those ranks are held beside their copy
  * in the order of the experts. Published peaks of Megatron's functional tests have both. */
 static bool keep_gathered(kp_keep *keep, uint32_t op)
@@ -247,6 +272,7 @@ static bool keep_op(kp_keep *keep, uint32_t op)
     if (o->op == KP_OP_RNN && !kp_keep_rnn(keep, op)) return false;
     if (!keep_ring(keep, op) || !keep_gathered(keep, op) || !keep_whole_input(keep, op))
         return false;
+    if (!keep_softmax(keep, op)) return false;
     return keep_extras(keep, op, rule);
 }
 

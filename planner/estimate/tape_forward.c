@@ -124,6 +124,14 @@ static void drop_copies(kp_taping *t, const kp_graph_op *op)
     }
 }
 
+/* torch's autocast keeps its casts of weights until its context ends, behind the forward pass
+ * (autocast_mode.cpp, cached_casts); what a block is recomputed in ends with the block. */
+static bool caches_casts(const kp_taping *t)
+{
+    bool forward = t->n_steps && t->steps[t->n_steps - 1].phase == KP_PHASE_FORWARD;
+    return t->training->framework == KP_FW_TORCH && forward;
+}
+
 /* A kernel in the compute type is read again only for the input's gradient (XLA). */
 static bool cast_for_forward(const kp_taping *t, const kp_graph_op *op)
 {
@@ -236,7 +244,8 @@ void kp_tape_forward_op(kp_taping *t, uint32_t op, bool training)
         uint32_t copy = t->graph->n_tensors + t->keep.root[o->in[k]];
         if (t->keep.values[copy].writer == op) kp_tape_drop_value(t, copy, op);
     }
-    if (!training || cast_for_forward(t, o)) drop_copies(t, o);
+    bool cached = kp_tape_recomputed(t, op) && caches_casts(t);
+    if ((!training && !cached) || cast_for_forward(t, o)) drop_copies(t, o);
     kp_tape_unit_forward_end(t, op);
 }
 
@@ -262,6 +271,9 @@ void kp_tape_forward(kp_taping *t)
     receive(t, !t->segment);
     for (uint32_t i = t->part->first_op; i < t->part->end_op; i++)
         if (kp_keep_inside(&t->keep, i)) kp_tape_forward_op(t, i, !kp_tape_recomputed(t, i));
+    for (uint32_t i = t->part->first_op; i < t->part->end_op && caches_casts(t); i++)
+        if (kp_keep_inside(&t->keep, i) && kp_tape_recomputed(t, i))
+            drop_copies(t, &t->graph->ops[i]);
 }
 
 void kp_tape_eval(kp_taping *t)

@@ -131,8 +131,9 @@ static uint32_t version_of(const json_t *json)
 
 /* What a Keras file cannot say of a model that torch runs: "torch": {"version": "1.12",
  * "cudnn_benchmark": true}. */
-static void read_torch(const json_t *json, kp_compile *ret)
+void kp_compile_torch(const json_t *json, kp_compile *ret)
 {
+    json = json_object_get(json, "torch");
     ret->cudnn_benchmark = json_is_true(json_object_get(json, "cudnn_benchmark"));
     ret->torch_version = version_of(json);
 }
@@ -150,7 +151,7 @@ kp_status kp_keras_compile(kp_reader *reader, const json_t *json, kp_compile *re
     if (!optimizer) optimizer = json_object_get(json, "optimizer_config");
     read_optimizer(optimizer, ret);
     read_backward(json_object_get(json, "torch"), ret);
-    read_torch(json_object_get(json, "torch"), ret);
+    kp_compile_torch(json, ret);
     kp_compile_tensorflow(json, ret);
     const char *loss = loss_name(json_object_get(json, "loss"));
     return loss ? snake(reader->arena, loss, &ret->loss, reader->err) : KP_OK;

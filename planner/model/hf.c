@@ -165,6 +165,7 @@ kp_status kp_hf_read(kp_reader *reader, json_t *json, kp_spec *ret)
     ret->compile = (kp_compile){.learning_rate = (double)NAN};
     ret->compile.loss = "sparse_categorical_crossentropy";
     kp_compile_tensorflow(json, &ret->compile);
+    kp_compile_torch(json, &ret->compile);
     if (family->kind == KP_HF_T5) return kp_hf_t5(reader, &keys, family, ret);
     if (family->kind == KP_HF_BART) return kp_hf_bart(reader, &keys, family, ret);
     KP_TRY(kp_hf_arch_read(reader, &keys, family, &arch));

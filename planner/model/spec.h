@@ -178,6 +178,8 @@ kp_status kp_keras_compile(kp_reader *reader, const json_t *json, kp_compile *re
 /* "tensorflow": {"version": "1.11"} of such an object, or of a Hugging Face configuration: which
  * TensorFlow runs the step. */
 void kp_compile_tensorflow(const json_t *json, kp_compile *ret);
+/* The same for "torch": {"version": "1.12", "cudnn_benchmark": true}. */
+void kp_compile_torch(const json_t *json, kp_compile *ret);
 
 /* Fills model->order. KP_INPUT: a cycle (named), a call that is not there. */
 kp_status kp_spec_order(kp_spec_model *model, kp_arena *arena, kp_err *err);
