@@ -230,10 +230,17 @@ static bool repeated(kp_keep *keep, uint32_t op)
                  o->in[1], o->attr.heads / heads, keep->graph->tensors[o->in[1]].dtype);
 }
 
+static bool given_out(const kp_graph *g, uint32_t tensor)
+{
+    for (uint32_t i = 0; i < g->n_outputs; i++)
+        if (g->outputs[i] == tensor) return true;
+    return false;
+}
+
 /* The gradient of the context stands in two orders, for the values' gradient and the scores'. Of
  * the scores what the softmax reads. Without a dropout Keras calls the backend's attention, which
  * computes them in float32; a dropout behind the softmax fuses with it: then the output stands for
- * the scores. */
+ * the scores, unless the layer gives that to the caller. */
 bool kp_keep_xla_scores(kp_keep *keep, uint32_t op, bool read)
 {
     const kp_graph_op *o = &keep->graph->ops[op];
@@ -242,7 +249,7 @@ bool kp_keep_xla_scores(kp_keep *keep, uint32_t op, bool read)
         return extra(keep, op, KP_EXTRA_GRADIENT, KP_CAT_TEMPORARY,
                      "gradient of the context, transposed", o->out[0], 1,
                      keep->graph->tensors[o->out[0]].dtype);
-    if (o->op != KP_OP_ATTN_SCORES || read) return true;
+    if (o->op != KP_OP_ATTN_SCORES || (read && !given_out(keep->graph, o->out[0]))) return true;
     bool again = kp_keep_again(keep, op);
     return extra(keep, op, again ? KP_EXTRA_BACKWARD : KP_EXTRA_KEPT,
                  again ? KP_CAT_TEMPORARY : KP_CAT_ACTIVATIONS, "scores before the softmax",
