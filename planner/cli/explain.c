@@ -83,11 +83,11 @@ static kp_status explain_it(kp_cli *cli, const kp_model_file *file, const kp_gpu
         .gpus = gpus,
     };
     kp_buf_init(&svg, (size_t)16 << 20);
+    bool other = false; /* it is the other file that fails; both may have one name */
     kp_status status = load_questions(cli, &svg, &questions, err);
+    questions.versus_failed = &other;
     if (status == KP_OK) {
         status = kp_explain_ask(&request, &questions, &cli->arena, ret, err);
-        bool other = questions.versus && status && !strncmp(err->where, questions.versus_name,
-                                                            strlen(questions.versus_name));
         if (questions.error && questions.error == cli->values.error && status == KP_USAGE &&
             !strpbrk(questions.error, " \n"))
             kp_hint(err, "there is no file of that name; give the message itself, or its log file");
@@ -110,8 +110,10 @@ kp_status kp_cmd_explain(kp_cli *cli, kp_err *err)
     cli->warnings = explain.warnings;
     cli->n_warnings = explain.n_warnings;
     unsigned width = kp_cli_width();
-    if (cli->values.json) KP_TRY(kp_cli_json(cli, &kp_schema_explain, &explain, err));
-    else kp_explain_print(&explain, width ? width : 100, &cli->out);
+    if (cli->values.json)
+        KP_TRY(kp_cli_json(cli, &kp_schema_explain, &explain, err));
+    else
+        kp_explain_print(&explain, width ? width : 100, &cli->out);
     cli->whole = true;
     return explain.verdict == KP_FIT_NO ? does_not_fit(&explain, file.path, err) : KP_OK;
 }

@@ -25,6 +25,7 @@ typedef struct kp_explain_questions {
     const char *versus; /* another model file's bytes */
     size_t versus_len;
     const char *versus_name;
+    bool *versus_failed; /* set to true where the failure is the other model's; NULL: not asked */
     const char *largest; /* "batch", "seq" or "INPUT:AXIS" */
     kp_buf *svg;         /* gets a drawing of the memory over the step */
 } kp_explain_questions;

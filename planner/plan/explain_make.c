@@ -192,7 +192,11 @@ static kp_status ask(kp_explaining *e, const kp_explain_questions *q)
         KP_TRY(assume(e, q->largest, kp_arena_fmt(e->arena, "%" PRIu64, set),
                       "open, so the largest that fits (--largest)"));
     if (q->error) KP_TRY(kp_explain_message_of(e, q->error, q->error_len));
-    if (q->versus) KP_TRY(kp_explain_versus_of(e, q->versus, q->versus_len, q->versus_name));
+    if (q->versus) {
+        kp_status status = kp_explain_versus_of(e, q->versus, q->versus_len, q->versus_name);
+        if (status && q->versus_failed) *q->versus_failed = true;
+        KP_TRY(status);
+    }
     if (q->svg) KP_TRY(kp_chart_svg(&e->look, e->out, e->arena, q->svg, e->err));
     return KP_OK;
 }
