@@ -17,11 +17,24 @@ static kp_status assume(kp_explaining *e, const char *name, const char *value, c
     return KP_OK;
 }
 
+/* What a run under torchtitan does beside its strategy. */
+static kp_status assume_titan(kp_explaining *e)
+{
+    const kp_launch *l = &e->look.training.launch;
+    return assume(
+        e, "torchtitan",
+        kp_arena_fmt(e->arena, "blocks %s, loss %s, selective recomputation %s, context %u",
+                     l->compiled ? "compiled" : "eager", l->compiled_loss ? "compiled" : "eager",
+                     l->per_op ? "by op" : "by block", l->cp),
+        "the file's settings");
+}
+
 /* What a run under Megatron does beside its strategy. */
 static kp_status assume_launch(kp_explaining *e)
 {
     const kp_launch *l = &e->look.training.launch;
     const kp_strategy *s = &e->look.strategy;
+    if (l->titan) return assume_titan(e);
     if (e->look.training.framework != KP_FW_MEGATRON) return KP_OK;
     const char *from = e->look.graph->launch ? "the file's arguments" : "Megatron's defaults";
     KP_TRY(assume(e, "kernels",
