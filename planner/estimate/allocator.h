@@ -51,4 +51,13 @@ typedef struct kp_replayed {
 kp_status kp_allocator_torch(const kp_requests *requests, kp_arena *arena, kp_replayed *ret,
                              kp_err *err);
 
+/* TensorFlow's BFC allocator (tensorflow/core/common_runtime/bfc_allocator.cc): one region, chunks
+ * of multiples of 256 B. The smallest free chunk of the lowest of 21 bins (256 B << i) that has one
+ * large enough serves, of equal ones the lowest; it is cut if it has twice the request or 128 MiB
+ * more; free neighbours join. Here `reserved_bytes` is the most in chunks in use at once (its
+ * bytes_in_use, which the region has to hold), `allocated_bytes` the most asked for. The limits and
+ * failures are those of kp_allocator_torch. */
+kp_status kp_allocator_bfc(const kp_requests *requests, kp_arena *arena, kp_replayed *ret,
+                           kp_err *err);
+
 #endif

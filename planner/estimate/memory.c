@@ -16,6 +16,9 @@
 /* Where nearly all is state: rounding, index copies of poolings, which a share of the rest misses.
  */
 #define XLA_LEAST .001
+/* Of what TensorFlow asks for: its allocator's chunks are 1.2 to 1.6 % larger over recorded steps,
+ * so its replay may err by that much. */
+#define BFC_APART .02
 /* Of what a forward pass keeps: frameworks' published profiles lie within it. */
 #define KEPT_LOW  .05
 #define KEPT_HIGH .09
@@ -264,6 +267,7 @@ typedef struct holder {
     const kp_outside *outside;
     bool benchmark;  /* cudnn.benchmark */
     bool expandable; /* segments of torch's allocator */
+    bool bfc;        /* TensorFlow's allocator */
     uint64_t usable_bytes;
     kp_arena *arena;
     kp_err *err;
@@ -290,6 +294,11 @@ static kp_status hold_expected(const holder *h, uint64_t asked, kp_replayed *ret
 {
     *ret = (kp_replayed){.allocated_bytes = asked,
                          .reserved_bytes = asked + times(asked, h->profile->waste)};
+    if (h->bfc) {
+        kp_replayed got;
+        KP_TRY(kp_reserve_replay_tf(h->tape, h->arena, &got, h->err));
+        ret->reserved_bytes = asked + (got.reserved_bytes - got.allocated_bytes);
+    }
     if (!h->profile->caching || asked / 2 > h->usable_bytes) return KP_OK;
     uint64_t beside = kp_categories_sum(&h->outside->bytes) - h->outside->inside;
     bool hopeless = kp_add_u64(asked, beside) > h->usable_bytes;
@@ -341,6 +350,7 @@ static kp_status measure(const kp_tape *tape, const kp_training *training, const
                 .outside = &o,
                 .benchmark = training->cudnn_benchmark,
                 .expandable = training->launch.expandable,
+                .bfc = training->framework == KP_FW_KERAS_TF_GRAPH,
                 .usable_bytes = device->usable_bytes,
                 .arena = arena,
                 .err = err};
@@ -349,6 +359,10 @@ static kp_status measure(const kp_tape *tape, const kp_training *training, const
     finish(&r, &o, &got, &m);
     between(&r, training, &o, &m);
     bounds(&r, p, &o, got.apart_bytes, &m);
+    if (h.bfc)
+        m.reserved.high = kp_min_u64(m.reserved.high, m.allocated.high + got.reserved_bytes -
+                                                          got.allocated_bytes +
+                                                          times(m.allocated.bytes, BFC_APART));
     KP_TRY(sharpen(&h, &m));
     uint64_t peak = kp_categories_sum(&m.peak);
     m.low_bytes = kp_min_u64(m.low_bytes, peak);

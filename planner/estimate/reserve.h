@@ -25,4 +25,8 @@ typedef struct kp_reserve_ask {
 kp_status kp_reserve_replay(const kp_tape *tape, const kp_reserve_ask *ask, kp_arena *arena,
                             kp_replayed *ret, kp_err *err);
 
+/* The same for TensorFlow outside XLA, whose optimizers make their slots before the first step: the
+ * loading and two steps in its BFC allocator, on a card without a limit. */
+kp_status kp_reserve_replay_tf(const kp_tape *tape, kp_arena *arena, kp_replayed *ret, kp_err *err);
+
 #endif

@@ -159,7 +159,10 @@ def tf_graph(data):
         if model is None:
             yield Left(("tf_graph",), row["id"], "no model file")
             continue
-        yield Row(("tf_graph",), row["id"], row["peak_total"], model, options_of(row, "keras-tf-graph", model))
+        options = options_of(row, "keras-tf-graph", model)
+        yield Row(("tf_graph",), row["id"], row["peak_total"], model, options)
+        if row.get("bfc_in_use"):
+            yield Row(("tf_graph-reserved",), row["id"], row["bfc_in_use"], model, options, "reserved")
 
 
 def rows(data):
