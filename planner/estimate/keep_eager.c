@@ -211,8 +211,17 @@ static bool keep_whole_input(kp_keep *keep, uint32_t op)
                      keep->values[root].dtype, bytes);
 }
 
+/* A dropout reads the op's output, and what it makes goes on. */
+static bool drops_next(const kp_keep *keep, uint32_t op)
+{
+    const kp_graph_op *next = &keep->graph->ops[op + 1];
+    return op + 1 < keep->graph->n_ops && next->op == KP_OP_DROPOUT && next->attr.rate > 0 &&
+           next->in[0] == keep->graph->ops[op].out[0];
+}
+
 /* Scores that attention writes: under autocast the softmax is float32 and kept so, beside the half
- * copy that the next product reads. Before torch 1.11 a softmax keeps what it reads too
+ * copy that the next product reads (with dropout: that of the dropout), and the scores' gradient is
+ * made in float32 from one that is. Before torch 1.11 a softmax keeps what it reads too
  * (derivatives.yaml: _softmax_backward_data took `self`). */
 static bool keep_softmax(kp_keep *keep, uint32_t op)
 {
@@ -222,10 +231,13 @@ static bool keep_softmax(kp_keep *keep, uint32_t op)
     uint64_t elems = kp_sizes_tensor_elems(keep->sizes, o->out[0]);
     kp_dtype dtype = keep->graph->tensors[o->out[0]].dtype,
              wide = autocasts(keep, o) ? KP_FLOAT32 : dtype;
-    uint64_t more = kp_dtype_bytes(wide) - kp_dtype_bytes(dtype);
+    bool casts = wide != dtype;
+    uint64_t more = casts ? 4 - (drops_next(keep, op) ? kp_dtype_bytes(dtype) : 0) : 0;
     uint64_t read = version && version < 111 ? kp_dtype_bytes(wide) : 0;
     return add_bytes(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "softmax in float32", wide,
                      kp_mul_u64(elems, more)) &&
+           add_bytes(keep, op, KP_EXTRA_BACKWARD, KP_CAT_TEMPORARY, "gradients in float32", wide,
+                     kp_mul_u64(elems, casts ? 8 : 0)) &&
            add_bytes(keep, op, KP_EXTRA_KEPT, KP_CAT_ACTIVATIONS, "what the softmax reads", wide,
                      kp_mul_u64(elems, read));
 }

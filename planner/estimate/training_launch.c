@@ -32,6 +32,9 @@ kp_status kp_training_launch(const kp_graph *graph, kp_training *training, kp_er
         l.n_stages = graph->launch->n_stages;
         l.ends_apart = graph->launch->ends_apart;
     }
+    /* scaled_dot_product_attention came with torch 2.0. */
+    uint32_t version = training->framework == KP_FW_TORCH ? graph->compile.torch_version : 0;
+    if (version && version < 200) l.unfused = true;
     if (l.unknown) return refuse(&l, err);
     l.etp = l.etp ? l.etp : at_least_one(l.tp);
     uint32_t *const least[] = {

@@ -174,3 +174,42 @@ Test(reserve, autocast_norms)
         fixture_free(&f);
     }
 }
+
+/* Before torch 2.0 attention writes its scores; autocast keeps their softmax in float32 and the
+ * half copy that the product with the values reads. */
+Test(reserve, autocast_attention)
+{
+    static const struct {
+        const char *version, *policy;
+        uint32_t bytes; /* of a score that it keeps */
+    } rows[] = {
+        {"1.12", "mixed_float16", 6},
+        {"1.12", "float16", 2},
+        {"1.12", "float32", 4},
+        {"2.1", "mixed_float16", 0},
+    };
+    enum { N = 4, T = 1024, H = 2 };
+    for (size_t i = 0; i < KP_LEN(rows); i++) {
+        char model[1024];
+        uint64_t kept = 0;
+        fixture f;
+        snprintf(
+            model, sizeof(model),
+            "{\"class_name\":\"Functional\",\"keras_version\":\"3.8.0\",\"config\":{\"name\":"
+            "\"m\",\"layers\":[{\"class_name\":\"InputLayer\",\"name\":\"i\",\"config\":{\"name\":"
+            "\"i\",\"batch_shape\":[null,%d,8]},\"inbound_nodes\":[]},{\"class_name\":"
+            "\"MultiHeadAttention\",\"name\":\"a\",\"config\":{\"name\":\"a\",\"num_heads\":%d,"
+            "\"key_dim\":4},\"inbound_nodes\":[[[\"i\",0,0,{\"value\":[\"i\",0,0]}]]]}],"
+            "\"input_layers\":[[\"i\",0,0]],\"output_layers\":[[\"a\",0,0]]},"
+            "\"compile_config\":{\"torch\":{\"version\":\"%s\"}}}",
+            T, H, rows[i].version);
+        fixture_init(&f);
+        f.options.dtype_policy = rows[i].policy;
+        kp_memory m = memory_of_policy(&f, model, N);
+        for (uint32_t k = 0; k < f.graph->n_layers; k++) kept += m.layers[k].activations;
+        uint64_t scores = (uint64_t)N * H * T * T, want = scores * rows[i].bytes;
+        cr_expect(kept >= want && kept < want + scores / 2, "row %zu: %llu, not %llu", i,
+                  (unsigned long long)kept, (unsigned long long)want);
+        fixture_free(&f);
+    }
+}
