@@ -1,6 +1,6 @@
 """ResNets of torchvision and timm: plain, wide, grouped; deep stems, average-pooled shortcuts,
-squeeze and excitation."""
-import re
+squeeze and excitation, efficient channel attention."""
+import math, re
 from dataclasses import dataclass
 from .net import Net, divisible
 
@@ -14,7 +14,7 @@ class Kind:
     deep: int = 0         # width of a stem of three convolutions; 0: one of 7x7
     tiered: bool = False  # that stem widens: width, 2 x 3/4, 64
     pooled: bool = False  # shortcuts average first
-    attention: str = ""   # "se"
+    attention: str = ""   # "se", "eca"
     ratio: float = 1 / 16
     smooth: bool = False  # averages where it strides (aa)
     max_pool: bool = True
@@ -29,6 +29,19 @@ def squeeze(net, x, kind):
     net.conv(c, 1, bias=True)
     gate = net.act("sigmoid")
     return net.mul(x, gate)
+
+
+def efficient(net, x):
+    """ECA: a convolution over the channels (Wang et al. 2020)."""
+    c = net.channels(x)
+    t = int(abs(math.log2(c) + 1) / 2)
+    k = max(t if t % 2 else t + 1, 3)
+    net.mean(x)
+    net.put("Reshape", [net.x], (1, c, None), target_shape=[c, 1])
+    net.params += k
+    net.put("Conv1D", [net.x], (1, c, None), filters=1, kernel_size=[k], padding="same", use_bias=False)
+    net.put("Reshape", [net.x], (c, 1, 1), target_shape=[1, 1, c])
+    return net.mul(x, net.act("sigmoid"))
 
 
 def shortcut(net, x, out, s, kind):
@@ -52,7 +65,7 @@ def block(net, planes, s, kind):
     net.conv(out, 1 if kind.bottle else 3)
     y = net.norm()
     if kind.attention:
-        y = squeeze(net, y, kind)
+        y = efficient(net, y) if kind.attention == "eca" else squeeze(net, y, kind)
     net.add(y, shortcut(net, x, out, s, kind))
     net.act()
 
@@ -81,11 +94,12 @@ def resnet(name, image, classes, kind):
 
 
 DEPTHS = {10: (1, 1, 1, 1), 14: (1, 1, 1, 1), 18: (2, 2, 2, 2), 26: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3),
-          101: (3, 4, 23, 3), 152: (3, 8, 36, 3), 200: (3, 24, 36, 3)}
+          101: (3, 4, 23, 3), 152: (3, 8, 36, 3), 200: (3, 24, 36, 3),
+          269: (3, 30, 48, 8)}
 BASIC = (10, 18, 34)
 # Prefixes that say where weights come from: the same layers.
 SOURCES = ("gluon_", "tv_", "ssl_", "swsl_", "ig_", "legacy_")
-NAME = re.compile(r"(wide_)?(se)?resne(x?)t(aa)?(\d+)(d|t|_v1[bcds])?(?:_(\d+)x(\d+)d|_(\d))?$")
+NAME = re.compile(r"(wide_)?(se|eca)?resne(x?)t(aa)?(\d+)(d|tn?|_v1[bcds])?(?:_(\d+)x(\d+)d|_(\d))?$")
 
 
 def kind_of(name):
@@ -97,8 +111,8 @@ def kind_of(name):
     wide, se, x, smooth, depth, tail, groups, base, times = m.groups()
     if bool(x) != bool(groups) or bool(wide) != bool(times):
         return None
-    depth, tail = int(depth), (tail or "").removeprefix("_v1")
-    kind = Kind(DEPTHS[depth], depth not in BASIC, attention="se" if se else "", smooth=bool(smooth))
+    depth, tail = int(depth), (tail or "").removeprefix("_v1").removesuffix("n")
+    kind = Kind(DEPTHS[depth], depth not in BASIC, attention=se or "", smooth=bool(smooth))
     if groups:
         kind.groups, kind.base = int(groups), int(base)
     if wide:
