@@ -192,9 +192,15 @@ typedef struct kp_bind {
 kp_status kp_model_read(const char *bytes, size_t len, const char *name, const kp_bind *bind,
                         kp_arena *arena, const kp_graph **ret, kp_err *err);
 
-/* The same from a parsed document, which is only read: for a model that is changed and read again
- * and again. */
 struct json_t;
+
+/* A model file's bytes to the document that holds the model: containers opened, weights left out, a
+ * text within a text undone. The caller owns *ret. KP_INPUT, KP_UNSUPPORTED, KP_NOMEM. */
+kp_status kp_model_parse(const char *bytes, size_t len, kp_arena *arena, struct json_t **ret,
+                         kp_err *err);
+
+/* kp_model_read from such a document, which is only read: for a model that is changed and read
+ * again and again. */
 kp_status kp_model_read_json(struct json_t *json, const char *name, const kp_bind *bind,
                              kp_arena *arena, const kp_graph **ret, kp_err *err);
 

@@ -140,13 +140,35 @@ static kp_status parse_fast(const char *bytes, size_t len, kp_arena *arena, json
     return parse(bytes, len, arena, ret, err);
 }
 
-kp_status kp_model_read(const char *bytes, size_t len, const char *name, const kp_bind *bind,
-                        kp_arena *arena, const kp_graph **ret, kp_err *err)
+/* A list of one text, which is a document again: that document. */
+static kp_status unwrap(json_t **json, kp_err *err)
+{
+    const json_t *text = json_array_get(*json, 0);
+    json_t *inner = NULL;
+    if (json_array_size(*json) != 1 || !json_is_string(text)) return KP_OK;
+    KP_TRY(kp_json_parse_foreign(json_string_value(text), json_string_length(text), &inner, err));
+    json_decref(*json);
+    *json = inner;
+    return KP_OK;
+}
+
+kp_status kp_model_parse(const char *bytes, size_t len, kp_arena *arena, json_t **ret, kp_err *err)
 {
     json_t *json = NULL;
     kp_source source = kp_source_memory(bytes, len);
     kp_status status = kp_container_text(&source, arena, &bytes, &len, err);
     if (status == KP_OK) status = parse_fast(bytes, len, arena, &json, err);
+    if (status == KP_OK) status = unwrap(&json, err);
+    if (status == KP_OK) *ret = json;
+    else json_decref(json);
+    return status;
+}
+
+kp_status kp_model_read(const char *bytes, size_t len, const char *name, const kp_bind *bind,
+                        kp_arena *arena, const kp_graph **ret, kp_err *err)
+{
+    json_t *json = NULL;
+    kp_status status = kp_model_parse(bytes, len, arena, &json, err);
     if (status == KP_OK) status = kp_model_read_json(json, name, bind, arena, ret, err);
     else if (status != KP_NOMEM) kp_err_at(err, "%.200s", name);
     json_decref(json);

@@ -223,7 +223,7 @@ kp_status kp_explain_ask(const kp_explain_request *request, const kp_explain_que
     if (!e || !out) return kp_nomem(err);
     kp_schema_init(&kp_schema_explain, out);
     *e = (kp_explaining){.request = request, .arena = arena, .err = err, .out = out};
-    kp_status status = kp_json_parse(request->bytes, request->len, &e->json, err);
+    kp_status status = kp_model_parse(request->bytes, request->len, arena, &e->json, err);
     if (status == KP_INPUT) kp_err_at(err, "%.80s", request->name);
     if (status == KP_OK) status = ask(e, questions ? questions : &none);
     json_decref(e->json);

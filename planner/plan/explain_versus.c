@@ -173,7 +173,7 @@ kp_status kp_explain_versus_of(kp_explaining *e, const char *bytes, size_t len, 
     request.name = name;
     kp_schema_init(&kp_schema_explain, out);
     *other = (kp_explaining){.request = &request, .arena = e->arena, .err = e->err, .out = out};
-    kp_status status = kp_json_parse(bytes, len, &other->json, e->err);
+    kp_status status = kp_model_parse(bytes, len, e->arena, &other->json, e->err);
     if (status == KP_OK) status = run(other);
     if (status != KP_OK && strncmp(e->err->where, name, strlen(name)) != 0)
         kp_err_at(e->err, "%.80s", name); /* not of the first file */
