@@ -4,7 +4,8 @@ from .net import Net
 
 # Width, depth, heads, width of the MLP by that of the model.
 SIZES = {"tiny": (192, 12, 3, 4), "small": (384, 12, 6, 4), "base": (768, 12, 12, 4), "large": (1024, 24, 16, 4),
-         "huge": (1280, 32, 16, 4), "giant": (1408, 40, 16, 48 / 11), "gigantic": (1664, 48, 16, 64 / 13)}
+         "huge": (1280, 32, 16, 4), "giant": (1408, 40, 16, 48 / 11), "gigantic": (1664, 48, 16, 64 / 13),
+         "base_plus": (896, 12, 14, 4), "small_36x1": (384, 36, 6, 4)}
 
 
 class Kind:
@@ -92,14 +93,15 @@ def vit(name, image, classes, kind):
     return net
 
 
-VIT = re.compile(r"vit_(tiny|small|base|large|huge|giant|gigantic)_patch(\d+)_(\d+)(_sam|_in21k)?$")
+VIT = re.compile(r"vit_(tiny|small|base|large|huge|giant|gigantic)_patch(\d+)(_plus|_36x1)?_(\d+)(_sam|_in21k)?$")
 DEIT = re.compile(r"deit(3?)_(tiny|small|base|large|huge)(_distilled)?_patch(\d+)_(\d+)(_in21ft1k)?$")
 
 
 def kind_of(name):
     m = VIT.match(name)
     if m:
-        return Kind(m[1], int(m[2]))
+        size = m[1] + (m[3] or "")
+        return Kind(size, int(m[2]), scaled=bool(m[3])) if size in SIZES else None
     m = DEIT.match(name)
     if m:
         third = bool(m[1])
