@@ -12,8 +12,8 @@ enum {
     REMEDIES_MAX = 12,
     STEPS_MAX = 4,
     STEP_RUNS_MAX = 4,
-    WORK_MAX = 170000,      /* of all runs, in ops visited: some 50 ms */
-    STEPS_WORK_MAX = 55000, /* of it, kept for changes on top of each other */
+    WORK_MAX = 85000,       /* of all runs, in ops visited: some 40 ms */
+    STEPS_WORK_MAX = 15000, /* of it, kept for changes on top of each other */
     HOST_PART = 100,        /* a change that saves less of the host than this part is none */
 };
 
