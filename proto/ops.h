@@ -3,7 +3,7 @@
  * proto/ops.h — the primitive operations that layers become.
  *
  * The model room lowers every layer to these, the estimate prices them, the verifier runs those
- * that have an executor row. `kind` says how compilers treat an op (XLA.md section 3): weighty ops
+ * that have an executor row. `kind` says how compilers treat an op (keep_xla.c): weighty ops
  * are calls that write their result to memory; curved ones (their backward needs a value) and
  * linear ones fuse; pool and gather have backward passes of their own; views cost nothing. */
 #ifndef KP_PROTO_OPS_H

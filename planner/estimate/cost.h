@@ -8,7 +8,7 @@
  * The bytes are an upper bound of what the exact replay (memory.h) of the same part calls high: a
  * test checks it. A weight that several units read counts with the first of them, so a stage must
  * have all units of a weight or none.
- * Times: roofline with size-dependent efficiency, collectives as lines (COST.md 1, 2). Pure. */
+ * Times: roofline with size-dependent efficiency, collectives as lines (work.c, comm.c). Pure. */
 #ifndef KP_PLANNER_ESTIMATE_COST_H
 #define KP_PLANNER_ESTIMATE_COST_H
 

@@ -136,7 +136,7 @@ typedef struct kp_model_warning {
 
 /* What the file says about training. Absent: NULL, or NaN. */
 typedef struct kp_compile {
-    const char *optimizer; /* CONTRACT's lower-case name: "adam", "sgd_momentum" */
+    const char *optimizer; /* as --optimizer has it: "adam", "sgd_momentum" */
     double learning_rate;
     bool amsgrad, centered, momentum, use_ema; /* extra slots */
     uint32_t grad_accum;                       /* 0 if not said */

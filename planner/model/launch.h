@@ -27,7 +27,7 @@ typedef struct kp_launch {
     uint32_t recompute_blocks;  /* that are recomputed together */
     bool first_blocks;          /* only so many first blocks of a stage are, one by one */
     uint32_t deferred;          /* micro-batches whose head gradients wait; UINT32_MAX: all */
-    const char *optimizer;      /* CONTRACT's name */
+    const char *optimizer;      /* as --optimizer's */
     const char *unknown;        /* an argument whose memory no rule here knows; NULL: none */
     bool shards_optimizer;      /* the distributed optimizer: ZeRO 1 */
     bool shards_all;            /* Megatron's FSDP: ZeRO 3 */

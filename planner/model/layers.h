@@ -13,7 +13,7 @@
 
 #include "proto/shape.h"
 
-/*    enum          Keras name         backward needs (XLA.md, activation_rules.json) */
+/*    enum          Keras name         backward needs (estimate/keep_*.c) */
 #define KP_ACTIVATION_ROWS(X)                                                                      \
     X(LINEAR, "linear") X(RELU, "relu") X(RELU6, "relu6") X(LEAKY_RELU, "leaky_relu")              \
     X(ELU, "elu") X(SELU, "selu") X(SIGMOID, "sigmoid") X(TANH, "tanh") X(SOFTMAX, "softmax")      \

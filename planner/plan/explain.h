@@ -4,7 +4,7 @@
  *
  * Culprits are rules over the memory of a part (a table: rule id, condition, message); remedies
  * are changes to the options or the graph that are really run again: saves_bytes is the difference
- * of the two peaks, never a formula. Rule ids are OOM_RULES' KP001.. Pure. */
+ * of the two peaks, never a formula. Rule ids are those of rules.c. Pure. */
 #ifndef KP_PLANNER_PLAN_EXPLAIN_H
 #define KP_PLANNER_PLAN_EXPLAIN_H
 
