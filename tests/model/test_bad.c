@@ -134,7 +134,7 @@ static const struct {
     {ONE("Conv2D", "'filters':2147483647,'kernel_size':[2147483647,2147483647]"), KP_INPUT, "layer 'd'", "takes inputs with 4 axes"},
     {SEQ("{'class_name':'','config':{'p':0.5,'batch_input_shape':[null,8]}}"), KP_UNSUPPORTED, "m.json", "class '' is not known"},
     {"['{']", KP_INPUT, "m.json", "ends too early"},
-    {"['[7]']", KP_INPUT, "m.json", "'class_name' and 'config' are missing"},
+    {"['[7]']", KP_INPUT, "m.json", "not a model"},
     {"{'modelTopology':{'model_config':'{\\'model_config\\':7}'}}", KP_INPUT, "m.json", "holds no model"},
     {SEQ("{'class_name':'Merge','config':{'name':'m','mode':'sum','layers':[{'class_name':'Dense','config':{'units':4}}]}}"), KP_UNSUPPORTED, "m.json", "branch 0 of its Merge is no model"},
     {SEQ("{'class_name':'Merge','config':{'name':'m','mode':'sum','layers':[7]}}"), KP_INPUT, "m.json", "layer 0 is no object"},
