@@ -7,34 +7,35 @@
 /* What the backward pass reads, op by op. torch: tools/autograd/derivatives.yaml and
  * saved_tensors_hooks; BatchNorm's and LayerNorm's statistics are two float32 values a row. */
 /* clang-format off */
-static const kp_keep_rule torch_rules[KP_OP_COUNT] = {
-    /*                      input                out  mask copies row moment store */
-    [KP_OP_MATMUL]         = {KP_KEEP_FOR_WEIGHT, 0, 0, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_CONV]           = {KP_KEEP_FOR_WEIGHT, 0, 0, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_CONV_DEPTHWISE] = {KP_KEEP_FOR_WEIGHT, 0, 0, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_CONV_TRANSPOSE] = {KP_KEEP_FOR_WEIGHT, 0, 0, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_ATTN_SCORES]    = {KP_KEEP_ALL,        1, 0, 0, 0, 1, KP_STORE_NEW},
-    [KP_OP_ATTN_CONTEXT]   = {KP_KEEP_ALL,        0, 0, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_GATHER]         = {KP_KEEP_FIRST,      0, 0, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_BIAS_ADD]       = {KP_KEEP_NO_INPUT,   0, 0, 0, 0, 0, KP_STORE_IN_PLACE},
-    [KP_OP_RELU]           = {KP_KEEP_NO_INPUT,   1, 0, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_SOFTMAX]        = {KP_KEEP_NO_INPUT,   1, 0, 0, 0, 1, KP_STORE_NEW},
-    [KP_OP_BATCHNORM]      = {KP_KEEP_FIRST,      0, 0, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_LAYERNORM]      = {KP_KEEP_FIRST,      0, 0, 0, 8, 0, KP_STORE_NEW},
-    [KP_OP_RMSNORM]        = {KP_KEEP_FIRST,      0, 0, 0, 4, 0, KP_STORE_NEW},
-    [KP_OP_GROUPNORM]      = {KP_KEEP_FIRST,      0, 0, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_SCALE]          = {KP_KEEP_FIRST,      0, 0, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_DROPOUT]        = {KP_KEEP_NO_INPUT,   0, 1, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_MUL]            = {KP_KEEP_ALL,        0, 0, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_MAXMIN]         = {KP_KEEP_ALL,        0, 1, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_MATH]           = {KP_KEEP_ALL,        1, 0, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_TRANSPOSE]      = {KP_KEEP_NO_INPUT,   0, 0, 0, 0, 0, KP_STORE_ALIAS},
-    [KP_OP_POOL_MAX]       = {KP_KEEP_FIRST,      0, 8, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_POOL_AVG]       = {KP_KEEP_FIRST,      0, 0, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_RNN]            = {KP_KEEP_FIRST,      1, 0, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_VIEW]           = {KP_KEEP_NO_INPUT,   0, 0, 0, 0, 0, KP_STORE_ALIAS},
+/* What torch's own ops and Megatron's have in common.
+ *                          input                out  mask copies row moment store */
+#define EAGER_RULES                                                                  \
+    [KP_OP_MATMUL]         = {KP_KEEP_FOR_WEIGHT, 0, 0, 0, 0, 0, KP_STORE_NEW},      \
+    [KP_OP_CONV]           = {KP_KEEP_FOR_WEIGHT, 0, 0, 0, 0, 0, KP_STORE_NEW},      \
+    [KP_OP_CONV_DEPTHWISE] = {KP_KEEP_FOR_WEIGHT, 0, 0, 0, 0, 0, KP_STORE_NEW},      \
+    [KP_OP_CONV_TRANSPOSE] = {KP_KEEP_FOR_WEIGHT, 0, 0, 0, 0, 0, KP_STORE_NEW},      \
+    [KP_OP_ATTN_SCORES]    = {KP_KEEP_ALL,        1, 0, 0, 0, 1, KP_STORE_NEW},      \
+    [KP_OP_ATTN_CONTEXT]   = {KP_KEEP_ALL,        0, 0, 0, 0, 0, KP_STORE_NEW},      \
+    [KP_OP_GATHER]         = {KP_KEEP_FIRST,      0, 0, 0, 0, 0, KP_STORE_NEW},      \
+    [KP_OP_BIAS_ADD]       = {KP_KEEP_NO_INPUT,   0, 0, 0, 0, 0, KP_STORE_IN_PLACE}, \
+    [KP_OP_RELU]           = {KP_KEEP_NO_INPUT,   1, 0, 0, 0, 0, KP_STORE_NEW},      \
+    [KP_OP_SOFTMAX]        = {KP_KEEP_NO_INPUT,   1, 0, 0, 0, 1, KP_STORE_NEW},      \
+    [KP_OP_BATCHNORM]      = {KP_KEEP_FIRST,      0, 0, 0, 0, 0, KP_STORE_NEW},      \
+    [KP_OP_LAYERNORM]      = {KP_KEEP_FIRST,      0, 0, 0, 8, 0, KP_STORE_NEW},      \
+    [KP_OP_RMSNORM]        = {KP_KEEP_FIRST,      0, 0, 0, 4, 0, KP_STORE_NEW},      \
+    [KP_OP_GROUPNORM]      = {KP_KEEP_FIRST,      0, 0, 0, 0, 0, KP_STORE_NEW},      \
+    [KP_OP_SCALE]          = {KP_KEEP_FIRST,      0, 0, 0, 0, 0, KP_STORE_NEW},      \
+    [KP_OP_DROPOUT]        = {KP_KEEP_NO_INPUT,   0, 1, 0, 0, 0, KP_STORE_NEW},      \
+    [KP_OP_MUL]            = {KP_KEEP_ALL,        0, 0, 0, 0, 0, KP_STORE_NEW},      \
+    [KP_OP_MAXMIN]         = {KP_KEEP_ALL,        0, 1, 0, 0, 0, KP_STORE_NEW},      \
+    [KP_OP_MATH]           = {KP_KEEP_ALL,        1, 0, 0, 0, 0, KP_STORE_NEW},      \
+    [KP_OP_TRANSPOSE]      = {KP_KEEP_NO_INPUT,   0, 0, 0, 0, 0, KP_STORE_ALIAS},    \
+    [KP_OP_POOL_MAX]       = {KP_KEEP_FIRST,      0, 8, 0, 0, 0, KP_STORE_NEW},      \
+    [KP_OP_POOL_AVG]       = {KP_KEEP_FIRST,      0, 0, 0, 0, 0, KP_STORE_NEW},      \
+    [KP_OP_RNN]            = {KP_KEEP_FIRST,      1, 0, 0, 0, 0, KP_STORE_NEW},      \
+    [KP_OP_VIEW]           = {KP_KEEP_NO_INPUT,   0, 0, 0, 0, 0, KP_STORE_ALIAS},    \
     [KP_OP_OPAQUE]         = {KP_KEEP_FIRST,      1, 0, 0, 0, 0, KP_STORE_NEW},
-};
+static const kp_keep_rule torch_rules[KP_OP_COUNT] = {EAGER_RULES};
 static const kp_keep_rule torch_acts[KP_ACT_COUNT] = {
     [KP_ACT_SIGMOID]     = {KP_KEEP_NO_INPUT, 1, 0, 0, 0, 0, KP_STORE_NEW},
     [KP_ACT_TANH]        = {KP_KEEP_NO_INPUT, 1, 0, 0, 0, 0, KP_STORE_NEW},
@@ -49,33 +50,8 @@ static const kp_keep_rule torch_acts[KP_ACT_COUNT] = {
 /* Megatron: one kernel for the bias and GELU, one for SwiGLU, which keeps its input alone; rotary
  * positions are written over queries and keys (megatron/core/fusions). */
 static const kp_keep_rule megatron_rules[KP_OP_COUNT] = {
-    /*                      input                out  mask copies row moment store */
-    [KP_OP_MATMUL]         = {KP_KEEP_FOR_WEIGHT, 0, 0, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_CONV]           = {KP_KEEP_FOR_WEIGHT, 0, 0, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_CONV_DEPTHWISE] = {KP_KEEP_FOR_WEIGHT, 0, 0, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_CONV_TRANSPOSE] = {KP_KEEP_FOR_WEIGHT, 0, 0, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_ATTN_SCORES]    = {KP_KEEP_ALL,        1, 0, 0, 0, 1, KP_STORE_NEW},
-    [KP_OP_ATTN_CONTEXT]   = {KP_KEEP_ALL,        0, 0, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_GATHER]         = {KP_KEEP_FIRST,      0, 0, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_BIAS_ADD]       = {KP_KEEP_NO_INPUT,   0, 0, 0, 0, 0, KP_STORE_IN_PLACE},
-    [KP_OP_RELU]           = {KP_KEEP_NO_INPUT,   1, 0, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_SOFTMAX]        = {KP_KEEP_NO_INPUT,   1, 0, 0, 0, 1, KP_STORE_NEW},
-    [KP_OP_BATCHNORM]      = {KP_KEEP_FIRST,      0, 0, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_LAYERNORM]      = {KP_KEEP_FIRST,      0, 0, 0, 8, 0, KP_STORE_NEW},
-    [KP_OP_RMSNORM]        = {KP_KEEP_FIRST,      0, 0, 0, 4, 0, KP_STORE_NEW},
-    [KP_OP_GROUPNORM]      = {KP_KEEP_FIRST,      0, 0, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_SCALE]          = {KP_KEEP_FIRST,      0, 0, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_DROPOUT]        = {KP_KEEP_NO_INPUT,   0, 1, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_MUL]            = {KP_KEEP_ALL,        0, 0, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_MAXMIN]         = {KP_KEEP_ALL,        0, 1, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_MATH]           = {KP_KEEP_ALL,        1, 0, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_TRANSPOSE]      = {KP_KEEP_NO_INPUT,   0, 0, 0, 0, 0, KP_STORE_ALIAS},
-    [KP_OP_POOL_MAX]       = {KP_KEEP_FIRST,      0, 8, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_POOL_AVG]       = {KP_KEEP_FIRST,      0, 0, 0, 0, 0, KP_STORE_NEW},
-    [KP_OP_RNN]            = {KP_KEEP_FIRST,      1, 0, 0, 0, 0, KP_STORE_NEW},
+    EAGER_RULES
     [KP_OP_RESCALE]        = {KP_KEEP_NO_INPUT,   0, 0, 0, 0, 0, KP_STORE_ALIAS},
-    [KP_OP_VIEW]           = {KP_KEEP_NO_INPUT,   0, 0, 0, 0, 0, KP_STORE_ALIAS},
-    [KP_OP_OPAQUE]         = {KP_KEEP_FIRST,      1, 0, 0, 0, 0, KP_STORE_NEW},
 };
 static const kp_keep_rule megatron_acts[KP_ACT_COUNT] = {
     [KP_ACT_SIGMOID]     = {KP_KEEP_NO_INPUT, 1, 0, 0, 0, 0, KP_STORE_NEW},

@@ -135,7 +135,7 @@ Test(memory, xla_records)
         {NORM_POOL, 32, "float32", "adam", 0, 0, 6291456, 1280, 271876428, .01},
         {SQUEEZE, 32, "float32", "adam", 0, 0, 13381632, 1280, 61672060, .01},
         {"apps/ConvNeXtTiny.json", 32, "float32", "adam", 114356512, 228713032, 19267584, 128000,
-         5026800000, .02},
+         5026800000, .01},
     };
     for (size_t i = 0; i < KP_LEN(rows); i++) {
         fixture f;
