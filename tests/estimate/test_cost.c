@@ -106,7 +106,7 @@ static void bound(fixture *f, const kp_cluster *cluster, const kp_strategy *s, c
                       "%s: units %u to %u of %u, %u in flight: priced %llu, replayed %llu", what,
                       from, to, costs.n_units, part.in_flight, (unsigned long long)bytes,
                       (unsigned long long)m.high_bytes);
-            cr_expect(bytes < 4 * m.high_bytes, "%s: units %u to %u: priced %llu, replayed %llu",
+            cr_expect(bytes < 3 * m.high_bytes, "%s: units %u to %u: priced %llu, replayed %llu",
                       what, from, to, (unsigned long long)bytes, (unsigned long long)m.high_bytes);
         }
 }
