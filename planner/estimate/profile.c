@@ -241,9 +241,9 @@ static kp_bounded megatron_space(const kp_launch *l, const kp_device *device)
     return (kp_bounded){count * each + own, count * least + own, count * most + own};
 }
 
-/* Causes whose effect no file tells, as shares of what is not state. Routers spread tokens unevenly:
- * published peaks of one configuration of Megatron's functional tests (8 experts, two instances of
- * the distributed optimizer) differ by 15 %, those of most others by less than 2 %. */
+/* Causes whose effect no file tells, as shares of what is not state. Routers spread tokens
+ * unevenly: published peaks of one configuration of Megatron's functional tests (8 experts, two
+ * instances of the distributed optimizer) differ by 15 %, those of most others by less than 2 %. */
 #define ROUTED_ERROR  .12
 #define WRAPPED_ERROR .09 /* Megatron's modules under torch's wrappers */
 /* XLA's buffer assignments show transposed convolutions with strides with and without copies that
